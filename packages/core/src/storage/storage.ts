@@ -1,0 +1,73 @@
+// The port to the disk: keeps the bytes that it is given, and says when they are durable. What the bytes mean is known to
+// codec/ and runtime/. The contract suite in testing/storage-contract.ts says in tests what is said here in words.
+
+/** Which replica's state is meant: a storage keeps one replica per open handle, and never gives one to two owners. */
+export interface StorageScope {
+  readonly room: string
+  readonly partition: string
+}
+
+/** One instance of the log. `epoch` ≥ 1, `row` in 0…8, `seq` ≥ 1: together they are the key. */
+export interface StoredInstance {
+  readonly epoch: number
+  readonly row: number
+  readonly seq: number
+  readonly bytes: Uint8Array
+}
+
+/** The state that an epoch starts from. */
+export interface StoredCheckpoint {
+  readonly epoch: number
+  readonly bytes: Uint8Array
+}
+
+/** A named fact, such as who this replica is. */
+export interface StoredMeta {
+  readonly name: string
+  readonly bytes: Uint8Array
+}
+
+/** What goes to disk together, all or nothing. Later entries for one key replace earlier ones, also within a batch. */
+export interface WriteBatch {
+  readonly meta: readonly StoredMeta[]
+  readonly instances: readonly StoredInstance[]
+  readonly checkpoints: readonly StoredCheckpoint[]
+  /** Forget the instances and checkpoints of all epochs below this one (before the puts of this batch). */
+  readonly dropEpochsBefore?: number
+}
+
+/** All that is kept for one replica. Instances in order of (epoch, row, seq), checkpoints in order of epoch. */
+export interface StorageContents {
+  readonly meta: ReadonlyMap<string, Uint8Array>
+  readonly instances: readonly StoredInstance[]
+  readonly checkpoints: readonly StoredCheckpoint[]
+}
+
+/** One replica's state, held by one owner until closed. */
+export interface Storage {
+  /** What a completed write survives: 'strict' the loss of power, 'relaxed' the end of the process, 'memory' nothing. */
+  readonly durability: 'strict' | 'relaxed' | 'memory'
+  /** Everything that was written; called once, before the first write. */
+  read(): Promise<StorageContents>
+  /**
+   * Resolves when the whole batch is as durable as `durability` says. Batches become durable in the order of the calls.
+   * The storage may keep the given arrays; the caller does not change them. After one rejection (a `StorageFailed`
+   * error) every later write rejects too: nothing may be built on a write that did not happen.
+   */
+  write(batch: WriteBatch): Promise<void>
+  /** Called at most once, when the storage finds by itself that it can not go on (taken over, deleted, disk lost). */
+  onLost: ((reason: Error) => void) | null
+  /** Deletes all that is kept for this replica, and closes. */
+  erase(): Promise<void>
+  /** Waits for writes under way, gives up ownership. Idempotent. */
+  close(): Promise<void>
+}
+
+/** What applications pass as `storage`. */
+export interface StorageProvider {
+  /**
+   * Takes a replica of that scope which nobody owns: one with stored state where there is one, else a new, empty one.
+   * Opening never waits for another owner.
+   */
+  open(scope: StorageScope): Promise<Storage>
+}
