@@ -1,0 +1,357 @@
+// Frames on the wire. A frame is a version byte, an epoch, and messages until its end. Messages of an epoch name its
+// voters by row, so they can be read only with that epoch's voters at hand; frames of epoch 0 carry control messages.
+// Decoding either gives the value or throws DecodeError; whether the sender may say it is for the protocol to check.
+import type { ControlMessage } from '../protocol/control-message.ts'
+import type { Epoch, ReplicaId } from '../protocol/ids.ts'
+import type { Commit, Invalidating, Message, MessageType, RecoverOk } from '../protocol/message.ts'
+import type { Reader, Writer } from './bytes.ts'
+import {
+  readCommand,
+  readDeps,
+  readFootprint,
+  readHex,
+  readId,
+  readProposal,
+  writeCommand,
+  writeDeps,
+  writeFootprint,
+  writeHex,
+  writeId,
+  writeProposal,
+} from './parts.ts'
+
+/** Changes with every change of the format: a golden test holds the bytes. */
+export const WIRE_VERSION = 1
+
+/** The epoch that marks a frame of control messages. */
+export const controlEpoch: Epoch = 0
+
+export function writeFrameHead(writer: Writer, epoch: Epoch): void {
+  writer.byte(WIRE_VERSION)
+  writer.varint(epoch)
+}
+
+/** Reads the head and says which epoch's messages follow. */
+export function readFrameHead(reader: Reader): Epoch {
+  const version = reader.byte()
+  if (version !== WIRE_VERSION) reader.fail(`wire version ${version} is not spoken here, only ${WIRE_VERSION}`)
+  return reader.varint()
+}
+
+const messageTypes: readonly MessageType[] = [
+  'PreAccept',
+  'PreAcceptOk',
+  'Accept',
+  'AcceptOk',
+  'Commit',
+  'Recover',
+  'RecoverOk',
+  'Validate',
+  'ValidateOk',
+  'Waiting',
+  'Nack',
+  'Heartbeat',
+  'Pull',
+  'Pulled',
+  'ReadIndex',
+  'ReadIndexOk',
+]
+
+const tags: ReadonlyMap<MessageType, number> = new Map(messageTypes.map((type, index) => [type, index + 1]))
+
+const pulledMax = 4_096
+const invalidatingMax = 65_536
+
+export function writeMessage(writer: Writer, message: Message, voters: readonly ReplicaId[]): void {
+  writer.byte(tags.get(message.type) ?? 0)
+  switch (message.type) {
+    case 'PreAccept':
+      writeId(writer, message.id)
+      writeCommand(writer, message.command, voters)
+      writeDeps(writer, message.deps)
+      return
+    case 'PreAcceptOk':
+      writeId(writer, message.id)
+      writeDeps(writer, message.deps)
+      return
+    case 'Accept':
+    case 'Validate':
+      writeId(writer, message.id)
+      writer.varint(message.ballot)
+      writeCommand(writer, message.command, voters)
+      writeDeps(writer, message.deps)
+      return
+    case 'Commit':
+      writeCommit(writer, message, voters)
+      return
+    case 'AcceptOk':
+    case 'Recover':
+      writeId(writer, message.id)
+      writer.varint(message.ballot)
+      return
+    case 'RecoverOk':
+      writeId(writer, message.id)
+      writer.varint(message.ballot)
+      writeKnown(writer, message.known, voters)
+      return
+    case 'ValidateOk':
+      writeId(writer, message.id)
+      writer.varint(message.ballot)
+      writer.varint(message.invalidating.length)
+      for (const { id, committed } of message.invalidating) {
+        writeId(writer, id)
+        writer.byte(committed ? 1 : 0)
+      }
+      return
+    case 'Waiting':
+      writeId(writer, message.id)
+      writer.varint(message.supporters)
+      return
+    case 'Nack':
+      writeId(writer, message.id)
+      writer.varint(message.ballot)
+      writer.varint(message.promisedBallot)
+      return
+    case 'Heartbeat':
+      writeDeps(writer, message.committedUpTo)
+      writer.varint(message.executed)
+      return
+    case 'Pull':
+      writeDeps(writer, message.committedUpTo)
+      return
+    case 'Pulled':
+      writer.byte(message.more ? 1 : 0)
+      writer.varint(message.commits.length)
+      for (const commit of message.commits) writeCommit(writer, commit, voters)
+      return
+    case 'ReadIndex':
+      writer.varint(message.read)
+      writeFootprint(writer, message.footprint)
+      return
+    case 'ReadIndexOk':
+      writer.varint(message.read)
+      writeDeps(writer, message.deps)
+      return
+    default:
+      message satisfies never
+  }
+}
+
+export function readMessage(reader: Reader, voters: readonly ReplicaId[]): Message {
+  const tag = reader.byte()
+  const type = messageTypes[tag - 1]
+  switch (type) {
+    case 'PreAccept': {
+      const id = readId(reader)
+      const command = readCommand(reader, voters)
+      return { type, id, command, deps: readDeps(reader) }
+    }
+    case 'PreAcceptOk': {
+      const id = readId(reader)
+      return { type, id, deps: readDeps(reader) }
+    }
+    case 'Accept':
+    case 'Validate': {
+      const id = readId(reader)
+      const ballot = reader.varint()
+      const command = readCommand(reader, voters)
+      return { type, id, ballot, command, deps: readDeps(reader) }
+    }
+    case 'Commit':
+      return readCommit(reader, voters)
+    case 'AcceptOk':
+    case 'Recover': {
+      const id = readId(reader)
+      return { type, id, ballot: reader.varint() }
+    }
+    case 'RecoverOk': {
+      const id = readId(reader)
+      const ballot = reader.varint()
+      return { type, id, ballot, known: readKnown(reader, voters) }
+    }
+    case 'ValidateOk': {
+      const id = readId(reader)
+      const ballot = reader.varint()
+      const count = readCount(reader, invalidatingMax)
+      const invalidating: Invalidating[] = []
+      for (let index = 0; index < count; index++) {
+        const other = readId(reader)
+        invalidating.push({ id: other, committed: readFlag(reader) })
+      }
+      return { type, id, ballot, invalidating }
+    }
+    case 'Waiting': {
+      const id = readId(reader)
+      return { type, id, supporters: reader.varint() }
+    }
+    case 'Nack': {
+      const id = readId(reader)
+      const ballot = reader.varint()
+      return { type, id, ballot, promisedBallot: reader.varint() }
+    }
+    case 'Heartbeat': {
+      const committedUpTo = readDeps(reader)
+      return { type, committedUpTo, executed: reader.varint() }
+    }
+    case 'Pull':
+      return { type, committedUpTo: readDeps(reader) }
+    case 'Pulled': {
+      const more = readFlag(reader)
+      const count = readCount(reader, pulledMax)
+      const commits: Commit[] = []
+      for (let index = 0; index < count; index++) commits.push(readCommit(reader, voters))
+      return { type, commits, more }
+    }
+    case 'ReadIndex': {
+      const read = reader.varint()
+      return { type, read, footprint: readFootprint(reader) }
+    }
+    case 'ReadIndexOk': {
+      const read = reader.varint()
+      return { type, read, deps: readDeps(reader) }
+    }
+    case undefined:
+      return reader.fail(`there is no message type ${tag}`)
+    default:
+      return type satisfies never
+  }
+}
+
+function writeCommit(writer: Writer, { id, ballot, command, deps }: Commit, voters: readonly ReplicaId[]): void {
+  writeId(writer, id)
+  writer.varint(ballot)
+  writeCommand(writer, command, voters)
+  writeDeps(writer, deps)
+}
+
+function readCommit(reader: Reader, voters: readonly ReplicaId[]): Commit {
+  const id = readId(reader)
+  const ballot = reader.varint()
+  const command = readCommand(reader, voters)
+  return { type: 'Commit', id, ballot, command, deps: readDeps(reader) }
+}
+
+const phases = ['none', 'preaccepted', 'accepted', 'committed'] as const
+
+function writeKnown(writer: Writer, known: RecoverOk['known'], voters: readonly ReplicaId[]): void {
+  writer.byte(phases.indexOf(known.phase))
+  if (known.phase === 'none') return
+  writeCommand(writer, known.command, voters)
+  writeDeps(writer, known.deps)
+  if (known.phase === 'preaccepted') writeDeps(writer, known.initDeps)
+  else writer.varint(known.acceptedBallot)
+}
+
+function readKnown(reader: Reader, voters: readonly ReplicaId[]): RecoverOk['known'] {
+  const tag = reader.byte()
+  const phase = phases[tag]
+  if (phase === undefined) return reader.fail(`there is no phase ${tag}`)
+  if (phase === 'none') return { phase }
+  const command = readCommand(reader, voters)
+  const deps = readDeps(reader)
+  if (phase === 'preaccepted') return { phase, command, deps, initDeps: readDeps(reader) }
+  return { phase, acceptedBallot: reader.varint(), command, deps }
+}
+
+function readFlag(reader: Reader): boolean {
+  const flag = reader.byte()
+  if (flag > 1) reader.fail(`a flag is 0 or 1, not ${flag}`)
+  return flag === 1
+}
+
+function readCount(reader: Reader, max: number): number {
+  const count = reader.varint()
+  if (count > max) reader.fail(`a list of ${count} is longer than ${max}`)
+  return count
+}
+
+// --- control messages ---------------------------------------------------------------------------------------------------
+
+const controlTypes = [
+  'Hello',
+  'EpochEnded',
+  'FetchCheckpoint',
+  'CheckpointChunk',
+  'MembershipRequest',
+  'Forward',
+] as const satisfies readonly ControlMessage['type'][]
+
+const wantedRoles = ['none', 'observer', 'voter'] as const
+
+export function writeControlMessage(writer: Writer, message: ControlMessage): void {
+  writer.byte(controlTypes.indexOf(message.type))
+  switch (message.type) {
+    case 'Hello':
+      writer.byte(message.cluster === null ? 0 : 1)
+      if (message.cluster !== null) writeHex(writer, message.cluster)
+      writer.string(message.machine)
+      writer.varint(message.machineVersion)
+      writer.varint(message.epoch)
+      writer.byte(message.checkpointHash === null ? 0 : 1)
+      if (message.checkpointHash !== null) writeHex(writer, message.checkpointHash)
+      return
+    case 'EpochEnded':
+      writer.varint(message.epoch)
+      return
+    case 'FetchCheckpoint':
+      writer.varint(message.epoch)
+      writer.varint(message.offset)
+      return
+    case 'CheckpointChunk':
+      writer.varint(message.epoch)
+      writer.varint(message.offset)
+      writer.varint(message.totalBytes)
+      writeHex(writer, message.hash)
+      writer.bytes(message.bytes)
+      return
+    case 'MembershipRequest':
+      writer.byte(wantedRoles.indexOf(message.wanted))
+      return
+    case 'Forward':
+      writeProposal(writer, message.proposal, [])
+      return
+    default:
+      message satisfies never
+  }
+}
+
+export function readControlMessage(reader: Reader): ControlMessage {
+  const tag = reader.byte()
+  const type = controlTypes[tag]
+  switch (type) {
+    case 'Hello': {
+      const cluster = readFlag(reader) ? readHex(reader, 16) : null
+      const machine = reader.string()
+      const machineVersion = reader.varint()
+      const epoch = reader.varint()
+      const checkpointHash = readFlag(reader) ? readHex(reader, 32) : null
+      return { type, cluster, machine, machineVersion, epoch, checkpointHash }
+    }
+    case 'EpochEnded':
+      return { type, epoch: reader.varint() }
+    case 'FetchCheckpoint': {
+      const epoch = reader.varint()
+      return { type, epoch, offset: reader.varint() }
+    }
+    case 'CheckpointChunk': {
+      const epoch = reader.varint()
+      const offset = reader.varint()
+      const totalBytes = reader.varint()
+      const hash = readHex(reader, 32)
+      return { type, epoch, offset, totalBytes, hash, bytes: reader.bytes() }
+    }
+    case 'MembershipRequest': {
+      const role = reader.byte()
+      const wanted = wantedRoles[role]
+      if (wanted === undefined) return reader.fail(`there is no role ${role}`)
+      return { type, wanted }
+    }
+    case 'Forward':
+      return { type, proposal: readProposal(reader, []) }
+    case undefined:
+      return reader.fail(`there is no control message type ${tag}`)
+    default:
+      return type satisfies never
+  }
+}
+

@@ -1,0 +1,73 @@
+// Commit (docs/protocol.md, section 4, rules 5 and 6): the value of an instance becomes final.
+import type { Ballot } from './ballot.ts'
+import type { Command } from './command.ts'
+import type { Deps } from './deps.ts'
+import type { Effect } from './effect.ts'
+import type { InstanceId, ReplicaId } from './ids.ts'
+import { type CommittedInstance, instanceKey, isCommitted } from './instance.ts'
+import type { Commit } from './message.ts'
+import { learn, type ReplicaState } from './state.ts'
+
+interface Value {
+  readonly id: InstanceId
+  readonly ballot: Ballot
+  readonly command: Command
+  readonly deps: Deps
+}
+
+function recordCommit(state: ReplicaState, value: Value): CommittedInstance {
+  const before = state.log.get(value.id)
+  const committed: CommittedInstance = {
+    id: value.id,
+    phase: 'committed',
+    promisedBallot: Math.max(before?.promisedBallot ?? 0, value.ballot),
+    acceptedBallot: value.ballot,
+    command: value.command,
+    deps: value.deps,
+    initCommand: before?.initCommand ?? null,
+    initDeps: before?.initDeps ?? null,
+  }
+  learn(state, committed)
+  state.attempts.delete(instanceKey(value.id))
+  return committed
+}
+
+export function commitMessage(instance: CommittedInstance): Commit {
+  const { id, acceptedBallot, command, deps } = instance
+  return { type: 'Commit', id, ballot: acceptedBallot, command, deps }
+}
+
+/** [CO3] The fast path: rule 5.3.3 relies on it that the coordinator's record is durable before anyone hears of it. */
+export function commitOnFastPath(state: ReplicaState, value: Value, effects: Effect[]): void {
+  const instance = recordCommit(state, value)
+  effects.push({ kind: 'persist', instance })
+  tell(state.learners, commitMessage(instance), effects)
+  effects.push({ kind: 'committed', instance, path: 'fast' })
+}
+
+/** [CO5] A slow quorum holds the value durably: nothing more has to be. */
+export function commitOnSlowPath(state: ReplicaState, value: Value, effects: Effect[]): void {
+  const instance = recordCommit(state, value)
+  tell(state.learners, commitMessage(instance), effects)
+  effects.push({ kind: 'committed', instance, path: value.ballot === 0 ? 'slow' : 'recovered' })
+  effects.push({ kind: 'persist', instance })
+}
+
+/** [CO6] A Commit from another replica is taken whatever was promised here. */
+export function receiveCommit(state: ReplicaState, message: Commit, effects: Effect[]): void {
+  const before = state.log.get(message.id)
+  const instance = recordCommit(state, message)
+  if (isCommitted(before)) return
+  effects.push({ kind: 'committed', instance, path: 'learned' })
+  effects.push({ kind: 'persist', instance })
+}
+
+/** [CO6] What a committed replica answers to whoever asks about the instance. */
+export function answerWithCommit(instance: CommittedInstance, to: ReplicaId, effects: Effect[]): void {
+  effects.push({ kind: 'sync' })
+  tell([to], commitMessage(instance), effects)
+}
+
+function tell(to: readonly ReplicaId[], message: Commit, effects: Effect[]): void {
+  if (to.length > 0) effects.push({ kind: 'send', to, message })
+}

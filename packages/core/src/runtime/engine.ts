@@ -1,0 +1,1090 @@
+// One replica at work: takes what comes from the network, the disk, the clock and the caller, steps the protocol, carries
+// out its effects in order, feeds execution, and goes from epoch to epoch. The only place where these meet; each of them
+// is elsewhere. Knows commands as bytes and footprints; open-replica.ts puts names and types on it.
+import { DecodeError, Reader } from '../codec/bytes.ts'
+import { controlEpoch, readControlMessage, readFrameHead, readMessage } from '../codec/message.ts'
+import { decodeIdentity, decodeInstance, decodeReservation, encodeIdentity } from '../codec/record.ts'
+import { Application } from '../execution/application.ts'
+import { checkpointHash } from '../execution/checkpoint.ts'
+import type { BoundMachine } from '../execution/define-machine.ts'
+import { Executor } from '../execution/executor.ts'
+import { AssertionError, must } from '../lib/assert.ts'
+import { WepaxosError } from '../lib/errors.ts'
+import type { Footprint, Membership, Proposal } from '../protocol/command.ts'
+import type { ControlMessage, Hello, Role } from '../protocol/control-message.ts'
+import { roleOf } from '../protocol/control-message.ts'
+import { coversDeps, type Deps } from '../protocol/deps.ts'
+import type { Effect, Input } from '../protocol/effect.ts'
+import { type Epoch, type ReplicaId, replicaIdFromBytes, type Seq } from '../protocol/ids.ts'
+import { type CommittedInstance, type Instance, isCommitted } from '../protocol/instance.ts'
+import { canPropose } from '../protocol/pre-accept.ts'
+import { step } from '../protocol/replica.ts'
+import {
+  createReplicaState,
+  isSuspected,
+  type ProtocolTimeouts,
+  type ReplicaState,
+  reachableVoters,
+  seqBlock,
+} from '../protocol/state.ts'
+import type { Storage, StorageContents } from '../storage/storage.ts'
+import type { CheckpointInfo, Logger } from './api.ts'
+import { CheckpointFetcher, type ServableCheckpoint, serveChunk } from './checkpoint-transfer.ts'
+import type { Clock } from './clock.ts'
+import { nextMembership } from './membership.ts'
+import { Outbox } from './outbox.ts'
+import { type ProposalListener, Proposals } from './proposals.ts'
+import type { Channel, Endpoint, Transport } from './transport.ts'
+import { identityName, reservationName, WriteQueue } from './write-queue.ts'
+
+export interface EngineOptions {
+  readonly machine: BoundMachine
+  readonly storage: Storage
+  readonly transport: Transport
+  readonly partition: string
+  readonly clock: Clock
+  readonly timeouts: ProtocolTimeouts
+  readonly start: 'found' | 'join'
+  readonly wanted: 'voter' | 'observer'
+  readonly votersMax: number
+  readonly checkpointEvery: number
+  /** So many random bytes: the only dice. */
+  readonly randomBytes: (count: number) => Uint8Array
+  readonly logger: Logger
+  readonly listener: EngineListener
+}
+
+/** Called at the end of a turn, never in the middle of one. */
+export interface EngineListener {
+  /** Something that status, members or stats show has changed. */
+  onChanged(): void
+  /** The replicated state has changed. */
+  onExecuted(): void
+  onCheckpoint(info: CheckpointInfo): void
+}
+
+/** What a replica is doing; `runtime/api.ts` has the public view of it. */
+export type EngineState =
+  | { readonly kind: 'joining' }
+  | { readonly kind: 'running' }
+  | { readonly kind: 'closed' }
+  | { readonly kind: 'failed'; readonly error: WepaxosError }
+
+/** All that belongs to one epoch and goes with it. */
+interface Running {
+  readonly protocol: ReplicaState
+  readonly executor: Executor
+  readonly application: Application
+  readonly members: Membership
+  readonly role: Role
+  readonly start: ServableCheckpoint
+  /** Whether the epoch's start is durable here: before that nothing is said in its name. */
+  durable: boolean
+  /** Voters that are known to hold the start of this epoch (or of a later one). */
+  readonly holders: Set<ReplicaId>
+  established: boolean
+  /** What this replica itself proposed in the epoch, by seq. */
+  readonly own: Map<Seq, readonly Proposal[]>
+  /** Commands of others that this replica proposed for them, as `session/number`. */
+  readonly forwarded: Set<string>
+  /** Whether a barrier of this replica is under way. */
+  barrierSeq: Seq | null
+  executedInEpoch: number
+}
+
+interface Peer {
+  /** Its Hello fits; before that nothing else of it counts. */
+  accepted: boolean
+  epoch: Epoch
+  /** When it was last told that its epoch is over. */
+  toldEndedAt: number
+}
+
+interface PendingRead {
+  readonly footprint: Footprint
+  /** Known once a quorum answered. */
+  deps: Deps | null
+  readonly ready: () => void
+  readonly failed: (error: WepaxosError) => void
+}
+
+const earlyFramesMax = 256
+const tickMs = 100
+/** While something is under way that the fast-path timeout may have to end. */
+const busyTickMs = 15
+/** Between repeats of requests for membership, forwards and checkpoint chunks. */
+const requestMs = 1_000
+/** A frame of a later epoch usually comes just before the barrier that ends this one is executed here. */
+const behindMs = 250
+
+export class Engine {
+  readonly #options: EngineOptions
+  readonly #queue: WriteQueue
+  readonly #outbox: Outbox
+  readonly #fetcher = new CheckpointFetcher()
+  readonly #peers = new Map<ReplicaId, Peer>()
+  readonly #reads = new Map<number, PendingRead>()
+  readonly #refused = new Map<string, number>()
+  readonly #wanted = new Map<ReplicaId, Role>()
+  readonly #checkpointWaiters: { resolve(info: CheckpointInfo): void; reject(error: WepaxosError): void }[] = []
+
+  readonly self: ReplicaId
+  #state: EngineState = { kind: 'joining' }
+  #running: Running | null = null
+  #proposals: Proposals
+  #channel: Channel | null = null
+  #stopTimer: (() => void) | null = null
+  #armedBusy = false
+  #inbox: Input[] = []
+  #turning = false
+  #changed = false
+  #executedNew = false
+  #nextRead = 1
+  /** Frames of the next epoch that came before this replica was there. */
+  #early: { readonly from: ReplicaId; readonly epoch: Epoch; readonly frame: Uint8Array }[] = []
+  #behindSince: number | null = null
+  #requestedAt = Number.NEGATIVE_INFINITY
+  #forwardedAt = Number.NEGATIVE_INFINITY
+  #requestTurn = 0
+  #leaving = false
+  #wasMember = false
+  #counts = { fastPath: 0, slowPath: 0, recoveries: 0 }
+  #checkpoints: CheckpointInfo[] = []
+
+  private constructor(options: EngineOptions, self: ReplicaId, numbersUsedUpTo: number) {
+    this.#options = options
+    this.self = self
+    this.#proposals = new Proposals(self, numbersUsedUpTo)
+    this.#queue = new WriteQueue(
+      options.storage,
+      (waiting) =>
+        this.#turn(() => {
+          for (const action of waiting) action()
+        }),
+      (reason) => this.#fail(storageFailure(reason)),
+    )
+    this.#outbox = new Outbox((to, frame, priority) => this.#channel?.send(to, frame, priority))
+    options.storage.onLost = (reason) => this.#fail(storageFailure(reason))
+  }
+
+  /** Reads the storage and goes on from there; founds or joins where there is nothing. Throws WepaxosErrors. */
+  static async open(options: EngineOptions): Promise<Engine> {
+    const contents = await options.storage.read()
+    const identityBytes = contents.meta.get(identityName)
+    let engine: Engine
+    if (identityBytes === undefined) {
+      engine = new Engine(options, replicaIdFromBytes(options.randomBytes(16)), 0)
+      if (options.start === 'found') engine.#found()
+    } else {
+      engine = Engine.#resume(options, contents, identityBytes)
+    }
+    engine.#channel = options.transport.attach(engine.#endpoint())
+    engine.#turn(() => {})
+    engine.#arm()
+    if (identityBytes === undefined && options.start === 'found') {
+      // the invite must not be shown before the founding is durable: an invitation to nothing
+      await new Promise<void>((resolve) => engine.#queue.after(resolve))
+    }
+    return engine
+  }
+
+  static #resume(options: EngineOptions, contents: StorageContents, identityBytes: Uint8Array): Engine {
+    try {
+      const identity = decodeIdentity(identityBytes)
+      const reservation = decodeReservation(must(contents.meta.get(reservationName), 'every replica has reserved numbers'))
+      const newest = must(contents.checkpoints.at(-1), 'every replica has a checkpoint')
+      const { application, checkpoint } = Application.restore(options.machine, newest.bytes)
+      const { voters } = checkpoint.members
+      const instances: Instance[] = []
+      for (const stored of contents.instances) {
+        if (stored.epoch === checkpoint.epoch) instances.push(decodeInstance(stored.bytes, voters))
+      }
+      const engine = new Engine(options, identity.self, reservation.sessionNumber)
+      const start = { epoch: checkpoint.epoch, bytes: newest.bytes, hash: checkpointHash(newest.bytes) }
+      const reservedSeq = reservation.epoch === checkpoint.epoch ? reservation.seq : 0
+      engine.#begin(application, checkpoint.members, start, { instances, reservedSeq })
+      return engine
+    } catch (error) {
+      if (error instanceof WepaxosError) throw error
+      throw new WepaxosError('DamagedStorage', 'the stored state of this replica can not be read', {}, error)
+    }
+  }
+
+  #found(): void {
+    const cluster = replicaIdFromBytes(this.#options.randomBytes(16))
+    const members: Membership = { voters: [this.self], observers: [] }
+    const application = Application.found(this.#options.machine, cluster, this.self)
+    const bytes = application.firstCheckpoint(members)
+    this.#queue.putMeta(identityName, encodeIdentity({ self: this.self, cluster }))
+    this.#begin(application, members, { epoch: 1, bytes, hash: checkpointHash(bytes) }, null)
+  }
+
+  // --- what the owner asks ------------------------------------------------------------------------------------------
+
+  get state(): EngineState {
+    return this.#state
+  }
+
+  get application(): Application | null {
+    return this.#running?.application ?? null
+  }
+
+  get protocol(): ReplicaState | null {
+    return this.#running?.protocol ?? null
+  }
+
+  get epoch(): Epoch {
+    return this.#running?.start.epoch ?? 0
+  }
+
+  get members(): Membership {
+    return this.#running?.members ?? { voters: [], observers: [] }
+  }
+
+  get role(): Role {
+    return this.#running?.role ?? 'none'
+  }
+
+  /** Whether it was a member and is none any more. */
+  get removed(): boolean {
+    return this.#running !== null && this.#running.role === 'none' && this.#wasMember
+  }
+
+  /** Replicas of the partition that can be reached and belong to the same founding. */
+  get acceptedPeers(): readonly ReplicaId[] {
+    return [...this.#peers].filter(([, peer]) => peer.accepted).map(([id]) => id)
+  }
+
+  get counts(): { readonly fastPath: number; readonly slowPath: number; readonly recoveries: number } {
+    return this.#counts
+  }
+
+  get refused(): Readonly<Record<string, number>> {
+    return Object.fromEntries([...this.#refused].sort(([a], [b]) => (a < b ? -1 : 1)))
+  }
+
+  get pendingCount(): number {
+    return this.#proposals.size
+  }
+
+  pendingPayloads(): readonly Uint8Array[] {
+    return [...this.#proposals.pending()].map((one) => one.payload)
+  }
+
+  /** Committed instances that wait for others to be executed. */
+  get backlog(): number {
+    return this.#running?.executor.backlog ?? 0
+  }
+
+  /** Throws NotReady without state, Removed, Closed, Overloaded. Returns the number in this replica's session. */
+  propose(footprint: Footprint, payload: Uint8Array, listener: ProposalListener): number {
+    this.#mustBeOpen()
+    if (this.#running === null) throw new WepaxosError('NotReady', 'this replica has no state yet: wait for ready()')
+    if (this.removed) throw new WepaxosError('Removed', 'this replica is no member any more')
+    const pending = this.#proposals.create(footprint, payload, listener)
+    this.#changed = true
+    this.#turn(() => {})
+    return pending.number
+  }
+
+  /** Calls `ready` as soon as the executed state here contains everything that was answered anywhere before the call. */
+  read(footprint: Footprint, ready: () => void, failed: (error: WepaxosError) => void): number {
+    this.#mustBeOpen()
+    const read = this.#nextRead++
+    this.#reads.set(read, { footprint, deps: null, ready, failed })
+    this.#turn(() => this.#inbox.push({ kind: 'read', read, footprint }))
+    return read
+  }
+
+  forgetRead(read: number): void {
+    this.#reads.delete(read)
+    this.#running?.protocol.reads.delete(read)
+  }
+
+  /** Resolves with the checkpoint that ends the present epoch. */
+  checkpoint(): Promise<CheckpointInfo> {
+    this.#mustBeOpen()
+    if (this.role !== 'voter') {
+      return Promise.reject(new WepaxosError('NotSupported', 'only a voter can ask for a checkpoint'))
+    }
+    return new Promise((resolve, reject) => {
+      this.#checkpointWaiters.push({ resolve, reject })
+      this.#turn(() => {})
+    })
+  }
+
+  /** From now on the replica tries to get out of the member list. */
+  startLeaving(): void {
+    this.#mustBeOpen()
+    const running = this.#running
+    if (running?.role === 'voter' && running.members.voters.length === 1 && this.#successor(running) === undefined) {
+      throw new WepaxosError('LastMember', 'the last member can not leave: close() keeps its state, and the room with it')
+    }
+    this.#leaving = true
+    this.#turn(() => {})
+  }
+
+  /** Whether the others can do without what this replica holds. */
+  get hasLeft(): boolean {
+    const running = this.#running
+    return running === null || (running.role === 'none' && running.established)
+  }
+
+  /** Stops. Pending proposals end with OutcomeUnknown; what is being written is waited for. */
+  async close(): Promise<void> {
+    if (this.#state.kind === 'closed') return
+    const failed = this.#state.kind === 'failed'
+    this.#stop({ kind: 'closed' }, new WepaxosError('Closed', 'the replica was closed'))
+    if (!failed) await this.#options.storage.close()
+  }
+
+  /** Stops, and forgets everything that was stored. */
+  async erase(): Promise<void> {
+    if (this.#state.kind === 'closed') return
+    this.#stop({ kind: 'closed' }, new WepaxosError('Closed', 'the replica left'))
+    await this.#queue.whenIdle()
+    await this.#options.storage.erase()
+  }
+
+  #mustBeOpen(): void {
+    if (this.#state.kind === 'closed') throw new WepaxosError('Closed', 'the replica is closed')
+    if (this.#state.kind === 'failed') throw this.#state.error
+  }
+
+  // --- turns --------------------------------------------------------------------------------------------------------
+
+  /** Everything that happens to the replica happens in a turn: the action, then all that follows from it. */
+  #turn(action: () => void): void {
+    if (this.#state.kind === 'closed' || this.#state.kind === 'failed') return
+    if (this.#turning) {
+      action()
+      return
+    }
+    this.#turning = true
+    try {
+      action()
+      do {
+        this.#drain()
+        this.#execute()
+        this.#pump()
+      } while (this.#inbox.length > 0)
+      this.#afterwards()
+      this.#outbox.flush()
+      this.#queue.flush()
+    } catch (error) {
+      this.#fail(
+        error instanceof WepaxosError
+          ? error
+          : new WepaxosError('InternalError', `the replica stopped: ${describeError(error)}`, {}, error),
+      )
+    } finally {
+      this.#turning = false
+    }
+    this.#notify()
+  }
+
+  #notify(): void {
+    const { listener } = this.#options
+    for (const info of this.#checkpoints.splice(0)) {
+      for (const { resolve } of this.#checkpointWaiters.splice(0)) resolve(info)
+      listener.onCheckpoint(info)
+    }
+    if (this.#executedNew) {
+      this.#executedNew = false
+      listener.onExecuted()
+    }
+    if (this.#changed) {
+      this.#changed = false
+      listener.onChanged()
+    }
+  }
+
+  #drain(): void {
+    for (let input = this.#inbox.shift(); input !== undefined; input = this.#inbox.shift()) {
+      const running = this.#running
+      if (running === null) continue
+      this.#carryOut(running, step(running.protocol, input, this.#options.clock.now()))
+    }
+  }
+
+  /** The order of the effects is the contract: see protocol/effect.ts. */
+  #carryOut(running: Running, effects: readonly Effect[]): void {
+    const { epoch } = running.start
+    const { voters } = running.members
+    let gated = !running.durable
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case 'persist':
+          this.#queue.putInstance(epoch, voters, effect.instance)
+          gated = true
+          break
+        case 'reserve':
+          this.#reserve(running, effect.upTo)
+          gated = true
+          break
+        case 'sync':
+          gated = true
+          break
+        default:
+          if (!gated) this.#perform(running, effect)
+          else {
+            this.#queue.after(() => {
+              if (this.#running === running) this.#perform(running, effect)
+            })
+          }
+      }
+    }
+  }
+
+  #perform(running: Running, effect: Exclude<Effect, { kind: 'persist' | 'reserve' | 'sync' }>): void {
+    switch (effect.kind) {
+      case 'send':
+        if (effect.message.type === 'Recover') this.#counts.recoveries++
+        this.#outbox.add(effect.to, running.start.epoch, effect.message, running.members.voters)
+        return
+      case 'then':
+        this.#inbox.push(effect.input)
+        return
+      case 'committed':
+        this.#committed(running, effect.instance, effect.path)
+        return
+      case 'readable': {
+        const read = this.#reads.get(effect.read)
+        if (read !== undefined) read.deps = effect.deps
+        return
+      }
+      case 'refused':
+        this.#refuse(effect.reason)
+        return
+      default:
+        effect satisfies never
+    }
+  }
+
+  #reserve(running: Running, seq: Seq): void {
+    const sessionNumber = this.#proposals.reservedNumber
+    this.#queue.putReservation({ epoch: running.start.epoch, seq, sessionNumber })
+  }
+
+  #refuse(reason: string): void {
+    this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1)
+    this.#changed = true
+  }
+
+  // --- proposals, from the queue to the result ----------------------------------------------------------------------
+
+  #pump(): void {
+    const running = this.#running
+    if (running === null || running.executor.endedBy !== null) return
+    const due = this.#proposals.reservationDue()
+    if (due !== null) {
+      this.#queue.putReservation({ epoch: running.start.epoch, seq: running.protocol.reservedSeq, sessionNumber: due })
+      this.#queue.after(() => this.#turn(() => this.#proposals.reservationDurable(due)))
+    }
+    if (!running.durable || !this.#proposals.hasQueued) return
+    if (running.role === 'voter') {
+      while (canPropose(running.protocol)) {
+        const next = this.#proposals.next()
+        if (next === undefined) return
+        this.#proposeInstance(running, [this.#proposals.toProposal(next)])
+      }
+    } else if (running.role === 'observer') {
+      this.#forward(running)
+    }
+  }
+
+  #proposeInstance(running: Running, proposals: readonly Proposal[]): void {
+    running.own.set(running.protocol.nextSeq, proposals)
+    const input: Input = { kind: 'propose', command: { kind: 'application', proposals } }
+    this.#carryOut(running, step(running.protocol, input, this.#options.clock.now()))
+  }
+
+  /** An observer proposes through a voter; the session makes repeating harmless. */
+  #forward(running: Running): void {
+    const voter = this.#reachableVoter(running, 0)
+    if (voter === undefined) return
+    this.#forwardedAt = this.#options.clock.now()
+    for (let next = this.#proposals.next(); next !== undefined; next = this.#proposals.next()) {
+      this.#outbox.control(voter, { type: 'Forward', proposal: this.#proposals.toProposal(next) })
+    }
+  }
+
+  /** A connected voter; different ones for different turns, so that one that does not act is passed over. */
+  #reachableVoter(running: Running, turn: number): ReplicaId | undefined {
+    const { voters } = running.members
+    const reachable = voters.filter((id, row) => id !== this.self && !isSuspected(running.protocol, row))
+    return reachable[turn % Math.max(1, reachable.length)]
+  }
+
+  #committed(
+    running: Running,
+    instance: CommittedInstance,
+    path: 'fast' | 'slow' | 'learned' | 'recovered',
+  ): void {
+    running.executor.commit(instance)
+    const { command, id } = instance
+    const own = id.row === running.protocol.row
+    if (own && path === 'fast') this.#counts.fastPath++
+    if (own && path === 'slow') this.#counts.slowPath++
+    if (command.kind === 'application') {
+      for (const proposal of command.proposals) {
+        if (proposal.session === this.self) this.#proposals.markCommitted(proposal.number)
+      }
+    }
+    if (!own) return
+    const proposals = running.own.get(id.seq)
+    running.own.delete(id.seq)
+    if (running.barrierSeq === id.seq && command.kind === 'nop') running.barrierSeq = null
+    if (proposals === undefined || command.kind !== 'nop') return
+    // [SE1] ended as Nop: proposed again under its old number; what was forwarded is repeated by its owner
+    for (const { session, number } of proposals) {
+      if (session === this.self) this.#proposals.again(number)
+      else running.forwarded.delete(`${session}/${number}`)
+    }
+  }
+
+  #execute(): void {
+    const running = this.#running
+    if (running === null) return
+    running.executor.run()
+    const { endedBy } = running.executor
+    if (endedBy !== null) this.#endEpoch(running, endedBy)
+    else this.#serveReads(running)
+  }
+
+  #executeInstance(application: Application, instance: CommittedInstance): void {
+    const running = this.#running
+    if (instance.command.kind !== 'application') return
+    for (const proposal of instance.command.proposals) {
+      const before = application.executed
+      let result: ReturnType<Application['execute']>
+      try {
+        result = application.execute(proposal)
+      } catch (error) {
+        // every replica would come to the same point: stopping is all that is safe
+        throw error instanceof AssertionError
+          ? error
+          : new WepaxosError('MachineFailed', `the state machine threw: ${describeError(error)}`, {}, error)
+      }
+      if (application.executed > before) {
+        this.#executedNew = true
+        if (running !== null) running.executedInEpoch++
+      }
+      if (proposal.session === this.self && result !== undefined) this.#proposals.settle(proposal.number, result)
+    }
+    this.#changed = true
+  }
+
+  #serveReads(running: Running): void {
+    for (const [read, { deps, ready }] of this.#reads) {
+      if (deps === null || !coversDeps(running.executor.executedUpTo, deps)) continue
+      this.#reads.delete(read)
+      ready()
+    }
+  }
+
+  // --- epochs -------------------------------------------------------------------------------------------------------
+
+  /** [EP1] The barrier was executed: the state is the checkpoint, and the next epoch begins with an empty instance space. */
+  #endEpoch(running: Running, barrier: CommittedInstance): void {
+    if (barrier.command.kind !== 'barrier') throw new AssertionError('an epoch is ended by a barrier')
+    const { next } = barrier.command
+    const epoch = running.start.epoch + 1
+    const bytes = running.application.endEpoch(epoch, next)
+    this.#begin(running.application, next, { epoch, bytes, hash: checkpointHash(bytes) }, null)
+    this.#tellCheckpoint(running.application, epoch, bytes)
+  }
+
+  #tellCheckpoint(application: Application, epoch: Epoch, bytes: Uint8Array): void {
+    this.#checkpoints.push({
+      epoch,
+      executed: application.executed,
+      snapshotBytes: bytes.length,
+      hash: checkpointHash(bytes),
+    })
+  }
+
+  /**
+   * Starts an epoch: fresh (`stored` is null: its start is to be written), or as it was before a restart. What was proposed
+   * in the epoch before and not executed is void, and is proposed again.
+   */
+  #begin(
+    application: Application,
+    members: Membership,
+    start: ServableCheckpoint,
+    stored: { readonly instances: readonly Instance[]; readonly reservedSeq: Seq } | null,
+  ): void {
+    const { clock, timeouts } = this.#options
+    const { epoch } = start
+    const role = roleOf(this.self, members.voters, members.observers)
+    const protocol = createReplicaState({
+      self: this.self,
+      config: { epoch, members },
+      timeouts,
+      now: clock.now(),
+      instances: stored?.instances ?? [],
+      reservedSeq: stored?.reservedSeq ?? seqBlock,
+      durableSeq: stored?.reservedSeq ?? 0,
+      restarted: stored !== null,
+    })
+    const executor = new Executor(members.voters.length, (instance) => this.#executeInstance(application, instance))
+    const running: Running = {
+      protocol,
+      executor,
+      application,
+      members,
+      role,
+      start,
+      durable: stored !== null,
+      holders: new Set(),
+      established: false,
+      own: new Map(),
+      forwarded: new Set(),
+      barrierSeq: null,
+      executedInEpoch: 0,
+    }
+    this.#running = running
+    this.#state = { kind: 'running' }
+    this.#behindSince = null
+    this.#fetcher.stop()
+    if (role !== 'none') this.#wasMember = true
+    this.#inbox = []
+    if (stored === null) {
+      this.#writeStart(running)
+    } else {
+      for (const instance of protocol.log.all()) if (isCommitted(instance)) executor.commit(instance)
+      if (role === 'voter') running.holders.add(this.self)
+    }
+    for (const [peer, { accepted }] of this.#peers) if (accepted) this.#inbox.push({ kind: 'connected', peer })
+    for (const [read, pending] of this.#reads) {
+      pending.deps = null // [RD2] the epoch ended meanwhile: start over in this one
+      this.#inbox.push({ kind: 'read', read, footprint: pending.footprint })
+    }
+    this.#settleOld(running)
+    this.#proposals.allAgain()
+    this.#requestedAt = Number.NEGATIVE_INFINITY
+    this.#changed = true
+    this.#executedNew = true
+    const early = this.#early.filter((one) => one.epoch === epoch)
+    this.#early = this.#early.filter((one) => one.epoch > epoch)
+    for (const { from, frame } of early) this.#receiveFrame(from, frame)
+  }
+
+  /** A checkpoint that was fetched may hold the results of proposals that are still waited for. */
+  #settleOld(running: Running): void {
+    for (const { number } of [...this.#proposals.pending()]) {
+      const result = running.application.recordedResult(this.self, number)
+      if (result !== undefined) this.#proposals.settle(number, result)
+    }
+  }
+
+  /** [EP2] A voter votes only once the epoch's start is on its own disk. */
+  #writeStart(running: Running): void {
+    const { epoch, bytes } = running.start
+    this.#queue.putCheckpoint(epoch, bytes)
+    const due = this.#proposals.reservationDue() ?? this.#proposals.reservedNumber
+    this.#queue.putReservation({ epoch, seq: seqBlock, sessionNumber: due })
+    this.#queue.after(() =>
+      this.#turn(() => {
+        this.#proposals.reservationDurable(due)
+        if (this.#running !== running) return
+        running.durable = true
+        if (running.role === 'voter') running.holders.add(this.self)
+        this.#inbox.push({ kind: 'reserved', upTo: seqBlock })
+        for (const peer of this.#peers.keys()) this.#outbox.control(peer, this.#hello())
+        this.#changed = true
+      }),
+    )
+  }
+
+  /** [EP3] A slow quorum of voters holds the start: what is older may go. */
+  #noteHolder(running: Running, voter: ReplicaId, epoch: Epoch): void {
+    if (epoch >= running.start.epoch && running.members.voters.includes(voter)) running.holders.add(voter)
+  }
+
+  #checkEstablished(running: Running): void {
+    if (running.established || !running.durable || running.holders.size < running.protocol.quorums.slow) return
+    running.established = true
+    this.#queue.dropEpochsBefore(running.start.epoch)
+    this.#changed = true
+  }
+
+  #install(checkpoint: ServableCheckpoint): void {
+    const { application, checkpoint: decoded } = Application.restore(this.#options.machine, checkpoint.bytes)
+    const before = this.#running
+    if (decoded.epoch !== checkpoint.epoch || (before !== null && decoded.epoch <= before.start.epoch)) return
+    if (before !== null && before.application.cluster !== decoded.cluster) {
+      throw new WepaxosError('WrongPartition', 'a peer offered the state of another founding')
+    }
+    if (before === null) {
+      this.#queue.putMeta(identityName, encodeIdentity({ self: this.self, cluster: decoded.cluster }))
+    }
+    this.#begin(application, decoded.members, checkpoint, null)
+    this.#tellCheckpoint(application, decoded.epoch, checkpoint.bytes)
+  }
+
+  // --- membership ---------------------------------------------------------------------------------------------------
+
+  /** What this replica would like to be, as far as the others let it. */
+  #wantedRole(running: Running): Role {
+    if (this.#leaving) return 'none'
+    if (running.role === 'none' && this.#wasMember) return 'none' // removed: the application decides what then
+    if (this.#options.wanted === 'observer' || running.role === 'voter') return this.#options.wanted
+    return running.members.voters.length < this.#options.votersMax ? 'voter' : 'observer'
+  }
+
+  #successor(running: Running): ReplicaId | undefined {
+    return running.members.observers.find((id) => running.protocol.connected.has(id))
+  }
+
+  #askForRole(running: Running, now: number): void {
+    const wanted = this.#wantedRole(running)
+    if (wanted === running.role || !running.durable || now - this.#requestedAt < requestMs) return
+    if (wanted !== 'none' && !this.#caughtUp(running)) return
+    if (running.role === 'voter' && (wanted === 'none' || wanted === 'observer')) {
+      this.#wanted.set(this.self, wanted)
+      return
+    }
+    const voter = this.#reachableVoter(running, this.#requestTurn)
+    if (voter === undefined) return
+    this.#requestedAt = now
+    this.#requestTurn++
+    this.#outbox.control(voter, { type: 'MembershipRequest', wanted })
+  }
+
+  #caughtUp(running: Running): boolean {
+    const { log, lagSeen, pull } = running.protocol
+    if (lagSeen.size === 0 || pull !== null) return false
+    for (const seen of lagSeen.values()) if (!coversDeps(log.committedUpTo, seen)) return false
+    return true
+  }
+
+  /** Proposes a barrier where there is a reason for one. */
+  #considerBarrier(running: Running): void {
+    if (running.role !== 'voter' || !running.durable || running.barrierSeq !== null || !canPropose(running.protocol)) return
+    if (reachableVoters(running.protocol) < running.protocol.quorums.slow) return
+    for (const [id, wanted] of this.#wanted) {
+      const there = id === this.self || running.protocol.connected.has(id)
+      if (!there || roleOf(id, running.members.voters, running.members.observers) === wanted) this.#wanted.delete(id)
+    }
+    const next = nextMembership(running.members, this.#wanted, this.#options.votersMax, this.#successor(running))
+    const full =
+      this.#options.checkpointEvery > 0 &&
+      running.executedInEpoch >= this.#options.checkpointEvery &&
+      this.#isFirstReachable(running)
+    if (next === null && !full && this.#checkpointWaiters.length === 0) return
+    running.barrierSeq = running.protocol.nextSeq
+    const command = { kind: 'barrier', next: next ?? running.members } as const
+    this.#carryOut(running, step(running.protocol, { kind: 'propose', command }, this.#options.clock.now()))
+  }
+
+  /** One of the voters is enough to end an epoch that is long enough. */
+  #isFirstReachable(running: Running): boolean {
+    for (let row = 0; row < running.protocol.quorums.n; row++) {
+      if (!isSuspected(running.protocol, row)) return row === running.protocol.row
+    }
+    return false
+  }
+
+  // --- the network --------------------------------------------------------------------------------------------------
+
+  #endpoint(): Endpoint {
+    return {
+      partition: this.#options.partition,
+      replica: this.self,
+      onConnected: (peer) =>
+        this.#turn(() => {
+          this.#peers.set(peer, { accepted: false, epoch: 0, toldEndedAt: Number.NEGATIVE_INFINITY })
+          this.#outbox.control(peer, this.#hello())
+          this.#changed = true
+        }),
+      onDisconnected: (peer) =>
+        this.#turn(() => {
+          this.#peers.delete(peer)
+          this.#outbox.forget(peer)
+          this.#inbox.push({ kind: 'disconnected', peer })
+          if (this.#fetcher.peer === peer) this.#fetcher.stop()
+          if (this.#running?.role === 'observer') this.#proposals.allAgain()
+          this.#changed = true
+        }),
+      onFrame: (from, frame) => this.#turn(() => this.#receiveFrame(from, frame)),
+    }
+  }
+
+  #hello(): Hello {
+    const running = this.#running
+    const durable = running?.durable === true
+    const { machine } = this.#options
+    return {
+      type: 'Hello',
+      cluster: running?.application.cluster ?? null,
+      machine: machine.name,
+      machineVersion: machine.version,
+      epoch: durable ? running.start.epoch : 0,
+      checkpointHash: durable ? running.start.hash : null,
+    }
+  }
+
+  /** Never throws on what a peer sent: refuses and counts. */
+  #receiveFrame(from: ReplicaId, frame: Uint8Array): void {
+    const peer = this.#peers.get(from)
+    if (peer === undefined) {
+      this.#refuse('stranger')
+      return
+    }
+    try {
+      const reader = new Reader(frame)
+      const epoch = readFrameHead(reader)
+      if (epoch === controlEpoch) {
+        while (reader.remaining > 0) this.#receiveControl(from, peer, readControlMessage(reader))
+        return
+      }
+      if (!peer.accepted) {
+        this.#refuse('no-hello')
+        return
+      }
+      const running = this.#running
+      if (running === null) return
+      peer.epoch = Math.max(peer.epoch, epoch)
+      if (epoch < running.start.epoch) {
+        this.#tellEnded(from, peer, running)
+      } else if (epoch > running.start.epoch) {
+        this.#hearLaterEpoch(from, epoch, frame)
+      } else {
+        this.#noteHolder(running, from, epoch)
+        while (reader.remaining > 0) {
+          this.#inbox.push({ kind: 'receive', from, message: readMessage(reader, running.members.voters) })
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error
+      this.#refuse('garbage')
+      this.#options.logger.warn('a frame could not be read', { from, reason: error.message })
+    }
+  }
+
+  /** [EP4] */
+  #tellEnded(from: ReplicaId, peer: Peer, running: Running): void {
+    const now = this.#options.clock.now()
+    if (now - peer.toldEndedAt < behindMs) return
+    peer.toldEndedAt = now
+    this.#outbox.control(from, { type: 'EpochEnded', epoch: running.start.epoch })
+  }
+
+  #hearLaterEpoch(from: ReplicaId, epoch: Epoch, frame: Uint8Array): void {
+    this.#behindSince ??= this.#options.clock.now()
+    if (this.#early.length < earlyFramesMax) this.#early.push({ from, epoch, frame })
+  }
+
+  #receiveControl(from: ReplicaId, peer: Peer, message: ControlMessage): void {
+    if (message.type === 'Hello') {
+      this.#receiveHello(from, peer, message)
+      return
+    }
+    if (!peer.accepted) {
+      this.#refuse('no-hello')
+      return
+    }
+    const running = this.#running
+    switch (message.type) {
+      case 'EpochEnded':
+        peer.epoch = Math.max(peer.epoch, message.epoch)
+        if (message.epoch > this.epoch) this.#behindSince ??= this.#options.clock.now()
+        return
+      case 'FetchCheckpoint':
+        if (running !== null) this.#outbox.control(from, serveChunk(running.start, message), 'bulk')
+        return
+      case 'CheckpointChunk':
+        this.#receiveChunk(from, message)
+        return
+      case 'MembershipRequest':
+        if (running?.role === 'voter') this.#wanted.set(from, message.wanted)
+        else this.#refuse('not-a-voter')
+        return
+      case 'Forward':
+        this.#receiveForward(from, message.proposal)
+        return
+      default:
+        message satisfies never
+    }
+  }
+
+  #receiveHello(from: ReplicaId, peer: Peer, hello: Hello): void {
+    const { machine } = this.#options
+    const running = this.#running
+    if (hello.machine !== machine.name || hello.machineVersion !== machine.version) {
+      this.#refuse('another-machine')
+      const theirs = `${hello.machine}@${hello.machineVersion}`
+      this.#options.logger.warn('a peer runs another state machine', { from, theirs, ours: `${machine.name}@${machine.version}` })
+      return
+    }
+    if (hello.cluster !== null && running !== null && hello.cluster !== running.application.cluster) {
+      this.#refuse('another-founding')
+      this.#options.logger.warn('a peer belongs to another founding of this partition', { from })
+      return
+    }
+    if (
+      running !== null &&
+      hello.epoch === running.start.epoch &&
+      hello.checkpointHash !== null &&
+      hello.checkpointHash !== running.start.hash
+    ) {
+      // [EP6] rather stop than go on with a state that another replica does not share
+      throw new WepaxosError('Diverged', `the state at the start of epoch ${hello.epoch} differs from a peer's`, {
+        peer: from,
+        ours: running.start.hash,
+        theirs: hello.checkpointHash,
+      })
+    }
+    peer.epoch = Math.max(peer.epoch, hello.epoch)
+    if (running !== null) this.#noteHolder(running, from, hello.epoch)
+    if (!peer.accepted) {
+      peer.accepted = true
+      this.#inbox.push({ kind: 'connected', peer: from })
+    }
+    if (hello.epoch > this.epoch) {
+      if (running === null) this.#fetch(from)
+      else this.#behindSince ??= this.#options.clock.now()
+    }
+    this.#changed = true
+  }
+
+  #fetch(from: ReplicaId): void {
+    if (this.#fetcher.peer !== null) return
+    this.#outbox.control(from, this.#fetcher.start(from, this.#options.clock.now()))
+  }
+
+  #receiveChunk(from: ReplicaId, chunk: Extract<ControlMessage, { type: 'CheckpointChunk' }>): void {
+    const outcome = this.#fetcher.receive(from, chunk, this.#options.clock.now())
+    switch (outcome.kind) {
+      case 'more':
+        this.#outbox.control(from, outcome.ask)
+        return
+      case 'whole':
+        this.#install(outcome.checkpoint)
+        if (this.#running !== null) this.#inbox.push({ kind: 'catchUp', from })
+        return
+      default:
+        this.#refuse('checkpoint-chunk')
+    }
+  }
+
+  /** A proposal of a replica that does not vote. */
+  #receiveForward(from: ReplicaId, proposal: Proposal): void {
+    const running = this.#running
+    if (proposal.session !== from) {
+      this.#refuse('another-session')
+      return
+    }
+    if (running === null || running.role !== 'voter' || !running.durable || !canPropose(running.protocol)) return
+    const name = `${proposal.session}/${proposal.number}`
+    if (running.forwarded.has(name) || running.application.wasExecuted(from, proposal.number)) return
+    running.forwarded.add(name)
+    this.#proposeInstance(running, [proposal])
+  }
+
+  // --- time ---------------------------------------------------------------------------------------------------------
+
+  #arm(): void {
+    this.#stopTimer?.()
+    const busy = (this.#running?.protocol.attempts.size ?? 0) > 0
+    this.#armedBusy = busy
+    this.#stopTimer = this.#options.clock.after(busy ? busyTickMs : tickMs, () => {
+      this.#turn(() => this.#tick())
+      if (this.#state.kind === 'joining' || this.#state.kind === 'running') this.#arm()
+    })
+  }
+
+  #tick(): void {
+    const running = this.#running
+    const now = this.#options.clock.now()
+    if (this.#fetcher.isStale(now, requestMs)) this.#fetcher.stop()
+    if (running === null) {
+      this.#fetchFromAhead()
+      return
+    }
+    if (this.#behindSince !== null) {
+      if (![...this.#peers.values()].some((peer) => peer.accepted && peer.epoch > running.start.epoch)) {
+        this.#behindSince = null
+      } else if (now - this.#behindSince > behindMs) {
+        this.#fetchFromAhead()
+      }
+    }
+    const needs = running.executor.needs.slice()
+    for (const { deps } of this.#reads.values()) {
+      if (deps !== null) for (let row = 0; row < needs.length; row++) needs[row] = Math.max(needs[row] ?? 0, deps[row] ?? 0)
+    }
+    this.#inbox.push({ kind: 'execution', needs, executed: running.application.executed }, { kind: 'tick' })
+    if (running.role === 'observer' && this.#proposals.size > 0 && now - this.#forwardedAt > requestMs) {
+      this.#proposals.allAgain()
+    }
+    this.#askForRole(running, now)
+    // whether a quorum can be reached may have changed with nothing but time
+    this.#changed = true
+  }
+
+  #fetchFromAhead(): void {
+    if (this.#fetcher.peer !== null) return
+    let best: ReplicaId | undefined
+    let bestEpoch = this.epoch
+    for (const [id, peer] of this.#peers) {
+      if (peer.accepted && peer.epoch > bestEpoch) {
+        best = id
+        bestEpoch = peer.epoch
+      }
+    }
+    if (best !== undefined) this.#fetch(best)
+  }
+
+  /** At the end of a turn: what depends on all of it. */
+  #afterwards(): void {
+    const running = this.#running
+    if (running === null || running.executor.endedBy !== null) return
+    this.#checkEstablished(running)
+    this.#considerBarrier(running)
+    this.#drain()
+    if (running.protocol.attempts.size > 0 && !this.#armedBusy && this.#stopTimer !== null) this.#arm()
+  }
+
+  // --- the end ------------------------------------------------------------------------------------------------------
+
+  #fail(error: WepaxosError): void {
+    if (this.#state.kind === 'closed' || this.#state.kind === 'failed') return
+    this.#options.logger.warn('the replica stopped', { code: error.code, reason: error.message })
+    this.#stop({ kind: 'failed', error }, error)
+    this.#options.storage.close().catch(() => {})
+    if (!this.#turning) this.#notify()
+  }
+
+  #stop(state: EngineState, why: WepaxosError): void {
+    this.#state = state
+    this.#stopTimer?.()
+    this.#channel?.close()
+    this.#channel = null
+    this.#queue.stop()
+    this.#inbox = []
+    this.#proposals.failAll(
+      (number) =>
+        new WepaxosError(
+          'OutcomeUnknown',
+          `the replica stopped before the result was known: ${why.message}`,
+          { key: `${this.self}:${number}` },
+          why,
+        ),
+    )
+    for (const { failed } of this.#reads.values()) failed(why)
+    this.#reads.clear()
+    for (const { reject } of this.#checkpointWaiters.splice(0)) reject(why)
+    this.#changed = true
+  }
+}
+
+function storageFailure(reason: unknown): WepaxosError {
+  if (reason instanceof WepaxosError) return reason
+  return new WepaxosError('StorageFailed', `the storage failed: ${describeError(reason)}`, {}, reason)
+}
+
+function describeError(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+

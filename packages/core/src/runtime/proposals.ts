@@ -1,0 +1,161 @@
+// This replica's own session: its commands from the call to the executed result, across epochs, Nops and voters. Numbers are
+// reserved ahead on disk like seqs, so that none ever names two commands.
+import type { CommandResult } from '../execution/machine.ts'
+import { WepaxosError } from '../lib/errors.ts'
+import type { Footprint, Proposal } from '../protocol/command.ts'
+import type { ReplicaId } from '../protocol/ids.ts'
+
+/** How many numbers are reserved ahead at a time. */
+export const numberBlock = 256
+
+/** Proposals that wait for their result at one time; beyond that proposing throws Overloaded. */
+export const pendingMax = 10_000
+
+/** What the caller of a proposal is told, once each. */
+export interface ProposalListener {
+  committed(): void
+  done(result: CommandResult): void
+  failed(error: WepaxosError): void
+}
+
+export interface PendingProposal {
+  readonly number: number
+  readonly footprint: Footprint
+  readonly payload: Uint8Array
+  readonly listener: ProposalListener
+  /** Waits in the queue to be proposed (again). */
+  queued: boolean
+  committed: boolean
+}
+
+export class Proposals {
+  readonly #session: ReplicaId
+  #nextNumber: number
+  /** Numbers up to here may be used without a further reservation … */
+  #reservedNumber: number
+  /** … and up to here the reservation is durable. */
+  #durableNumber: number
+  readonly #pending = new Map<number, PendingProposal>()
+  #queue: PendingProposal[] = []
+
+  /** `usedUpTo`: numbers that may have been used before a restart. They are given up: nobody waits for them any more. */
+  constructor(session: ReplicaId, usedUpTo: number) {
+    this.#session = session
+    this.#nextNumber = usedUpTo + 1
+    this.#reservedNumber = usedUpTo
+    this.#durableNumber = usedUpTo
+  }
+
+  get size(): number {
+    return this.#pending.size
+  }
+
+  /** In the order in which they were made. */
+  pending(): IterableIterator<PendingProposal> {
+    return this.#pending.values()
+  }
+
+  /** Throws Overloaded. */
+  create(footprint: Footprint, payload: Uint8Array, listener: ProposalListener): PendingProposal {
+    if (this.#pending.size >= pendingMax) {
+      throw new WepaxosError('Overloaded', `${pendingMax} commands of this replica wait for their result already`, {
+        pending: this.#pending.size,
+        pendingMax,
+      })
+    }
+    const number = this.#nextNumber++
+    const proposal: PendingProposal = { number, footprint, payload, listener, queued: true, committed: false }
+    this.#pending.set(number, proposal)
+    this.#queue.push(proposal)
+    return proposal
+  }
+
+  /** As it is agreed on. */
+  toProposal(pending: PendingProposal): Proposal {
+    const { number, footprint, payload } = pending
+    return { session: this.#session, number, ackedUpTo: this.#ackedUpTo(), footprint, payload }
+  }
+
+  #ackedUpTo(): number {
+    for (const number of this.#pending.keys()) return number - 1
+    return this.#nextNumber - 1
+  }
+
+  // --- the queue of what is to be proposed --------------------------------------------------------------------------
+
+  /** The next one that may be proposed, taken out of the queue. */
+  next(): PendingProposal | undefined {
+    let taken = 0
+    let found: PendingProposal | undefined
+    for (const proposal of this.#queue) {
+      if (this.#pending.get(proposal.number) === proposal) {
+        if (proposal.number > this.#durableNumber) break
+        found = proposal
+      }
+      taken++
+      if (found !== undefined) break
+    }
+    if (taken > 0) this.#queue.splice(0, taken)
+    if (found !== undefined) found.queued = false
+    return found
+  }
+
+  get hasQueued(): boolean {
+    return this.#queue.length > 0
+  }
+
+  /** Its instance came to nothing: propose it again, under its old number. */
+  again(number: number): void {
+    const proposal = this.#pending.get(number)
+    if (proposal === undefined || proposal.queued) return
+    proposal.queued = true
+    this.#queue.push(proposal)
+  }
+
+  /** All of them, in order: a new epoch, or another voter to forward to. */
+  allAgain(): void {
+    this.#queue = [...this.#pending.values()]
+    for (const proposal of this.#queue) proposal.queued = true
+  }
+
+  // --- numbers ------------------------------------------------------------------------------------------------------
+
+  /** The number to reserve up to now, or null while enough are reserved. */
+  reservationDue(): number | null {
+    if (this.#nextNumber + numberBlock / 2 <= this.#reservedNumber) return null
+    this.#reservedNumber = this.#nextNumber + numberBlock
+    return this.#reservedNumber
+  }
+
+  get reservedNumber(): number {
+    return this.#reservedNumber
+  }
+
+  reservationDurable(upTo: number): void {
+    this.#durableNumber = Math.max(this.#durableNumber, upTo)
+  }
+
+  // --- fates --------------------------------------------------------------------------------------------------------
+
+  markCommitted(number: number): void {
+    const proposal = this.#pending.get(number)
+    if (proposal === undefined || proposal.committed) return
+    proposal.committed = true
+    proposal.listener.committed()
+  }
+
+  settle(number: number, result: CommandResult): void {
+    const proposal = this.#pending.get(number)
+    if (proposal === undefined) return
+    this.markCommitted(number)
+    this.#pending.delete(number)
+    proposal.listener.done(result)
+  }
+
+  failAll(error: (number: number) => WepaxosError): void {
+    const all = [...this.#pending.values()]
+    this.#pending.clear()
+    this.#queue = []
+    for (const proposal of all) proposal.listener.failed(error(proposal.number))
+  }
+}

@@ -1,0 +1,154 @@
+// Group commit: what is to be made durable gathers in one batch while the batch before it is being written, and what has to
+// wait for it is called when it is durable, in order (docs/protocol.md, section 6).
+import { encodeInstance, encodeReservation, type Reservation } from '../codec/record.ts'
+import type { Epoch, ReplicaId } from '../protocol/ids.ts'
+import { type Instance, type InstanceKey, instanceKey } from '../protocol/instance.ts'
+import type { Storage, StoredCheckpoint, StoredInstance, StoredMeta, WriteBatch } from '../storage/storage.ts'
+
+export const identityName = 'identity'
+export const reservationName = 'reservation'
+
+/** The instances of one epoch in a batch; a later state of an instance replaces an earlier one. */
+interface EpochPart {
+  readonly voters: readonly ReplicaId[]
+  readonly instances: Map<InstanceKey, Instance>
+}
+
+interface Gathering {
+  readonly epochs: Map<Epoch, EpochPart>
+  readonly meta: Map<string, Uint8Array>
+  readonly checkpoints: StoredCheckpoint[]
+  dropEpochsBefore: Epoch
+  readonly afterwards: (() => void)[]
+  empty: boolean
+}
+
+function nothing(): Gathering {
+  return { epochs: new Map(), meta: new Map(), checkpoints: [], dropEpochsBefore: 0, afterwards: [], empty: true }
+}
+
+export class WriteQueue {
+  readonly #storage: Storage
+  /** Called after each batch with what waited for it, to be called in order. */
+  readonly #onWritten: (waiting: readonly (() => void)[]) => void
+  readonly #onFailed: (reason: unknown) => void
+  #gathering = nothing()
+  #inFlight: Gathering | null = null
+  #stopped = false
+  #idleWaiters: (() => void)[] = []
+
+  constructor(
+    storage: Storage,
+    onWritten: (waiting: readonly (() => void)[]) => void,
+    onFailed: (reason: unknown) => void,
+  ) {
+    this.#storage = storage
+    this.#onWritten = onWritten
+    this.#onFailed = onFailed
+  }
+
+  putInstance(epoch: Epoch, voters: readonly ReplicaId[], instance: Instance): void {
+    let part = this.#gathering.epochs.get(epoch)
+    if (part === undefined) {
+      part = { voters, instances: new Map() }
+      this.#gathering.epochs.set(epoch, part)
+    }
+    part.instances.set(instanceKey(instance.id), instance)
+    this.#gathering.empty = false
+  }
+
+  putReservation(reservation: Reservation): void {
+    this.putMeta(reservationName, encodeReservation(reservation))
+  }
+
+  putMeta(name: string, bytes: Uint8Array): void {
+    this.#gathering.meta.set(name, bytes)
+    this.#gathering.empty = false
+  }
+
+  putCheckpoint(epoch: Epoch, bytes: Uint8Array): void {
+    this.#gathering.checkpoints.push({ epoch, bytes })
+    this.#gathering.empty = false
+  }
+
+  dropEpochsBefore(epoch: Epoch): void {
+    this.#gathering.dropEpochsBefore = Math.max(this.#gathering.dropEpochsBefore, epoch)
+    this.#gathering.empty = false
+  }
+
+  /** Whether everything that was put is durable. */
+  get idle(): boolean {
+    return this.#gathering.empty && this.#inFlight === null
+  }
+
+  /** Calls `action` as soon as everything that was put so far is durable: at once, or after the batch that holds the last of it. */
+  after(action: () => void): void {
+    if (!this.#gathering.empty) this.#gathering.afterwards.push(action)
+    else if (this.#inFlight !== null) this.#inFlight.afterwards.push(action)
+    else action()
+  }
+
+  /** Starts to write what has gathered, unless a batch is under way. */
+  flush(): void {
+    if (this.#stopped || this.#inFlight !== null || this.#gathering.empty) return
+    const batch = this.#gathering
+    this.#inFlight = batch
+    this.#gathering = nothing()
+    this.#storage.write(toWriteBatch(batch)).then(
+      () => this.#written(batch),
+      (reason: unknown) => this.#failed(reason),
+    )
+  }
+
+  #written(batch: Gathering): void {
+    if (this.#stopped) {
+      this.#wakeIdle()
+      return
+    }
+    this.#inFlight = null
+    this.#onWritten(batch.afterwards)
+    if (this.idle) this.#wakeIdle()
+  }
+
+  #failed(reason: unknown): void {
+    const stopped = this.#stopped
+    this.stop()
+    this.#wakeIdle()
+    if (!stopped) this.#onFailed(reason)
+  }
+
+  /** Nothing is written or called from now on: what has not been written is as if it had never been. */
+  stop(): void {
+    this.#stopped = true
+    this.#gathering = nothing()
+    if (this.#inFlight === null) this.#wakeIdle()
+  }
+
+  /** Resolves when nothing is being written. */
+  whenIdle(): Promise<void> {
+    if (this.idle || (this.#stopped && this.#inFlight === null)) return Promise.resolve()
+    return new Promise((resolve) => this.#idleWaiters.push(resolve))
+  }
+
+  #wakeIdle(): void {
+    this.#inFlight = this.#stopped ? null : this.#inFlight
+    const waiters = this.#idleWaiters
+    this.#idleWaiters = []
+    for (const wake of waiters) wake()
+  }
+}
+
+function toWriteBatch(batch: Gathering): WriteBatch {
+  const instances: StoredInstance[] = []
+  for (const [epoch, { voters, instances: byKey }] of batch.epochs) {
+    if (epoch < batch.dropEpochsBefore) continue
+    for (const instance of byKey.values()) {
+      const { row, seq } = instance.id
+      instances.push({ epoch, row, seq, bytes: encodeInstance(instance, voters) })
+    }
+  }
+  const meta: StoredMeta[] = [...batch.meta].map(([name, bytes]) => ({ name, bytes }))
+  const checkpoints = batch.checkpoints.filter(({ epoch }) => epoch >= batch.dropEpochsBefore)
+  const puts = { meta, instances, checkpoints }
+  return batch.dropEpochsBefore > 0 ? { ...puts, dropEpochsBefore: batch.dropEpochsBefore } : puts
+}
