@@ -289,6 +289,7 @@ export function writeControlMessage(writer: Writer, message: ControlMessage): vo
       writer.varint(message.epoch)
       writer.byte(message.checkpointHash === null ? 0 : 1)
       if (message.checkpointHash !== null) writeHex(writer, message.checkpointHash)
+      writer.byte(message.heard ? 1 : 0)
       return
     case 'EpochEnded':
       writer.varint(message.epoch)
@@ -325,7 +326,7 @@ export function readControlMessage(reader: Reader): ControlMessage {
       const machineVersion = reader.varint()
       const epoch = reader.varint()
       const checkpointHash = readFlag(reader) ? readHex(reader, 32) : null
-      return { type, cluster, machine, machineVersion, epoch, checkpointHash }
+      return { type, cluster, machine, machineVersion, epoch, checkpointHash, heard: readFlag(reader) }
     }
     case 'EpochEnded':
       return { type, epoch: reader.varint() }

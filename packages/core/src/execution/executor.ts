@@ -387,10 +387,13 @@ function collect(keyRow: KeyRow, vertex: Vertex, upTo: Seq, mode: AccessMode, fo
     if (must(vertices[middle], 'within the list').seq <= upTo) low = middle + 1
     else high = middle
   }
-  /** A conflicting write already found: what it depends on in this row is reached through it. */
+  // A conflicting write already found: what it depends on below itself in its row is reached through it. That rests on
+  // each vertex having an edge to the nearest one below itself in its own row, so one above itself must not stand in for
+  // that: two vertices that see each other would each leave the rest to the other.
   let through: Vertex | undefined
   for (let at = low - 1; at >= head; at--) {
     const other = must(vertices[at], 'within the list')
+    if (other === vertex) through = undefined
     if (other.executed || other === vertex) continue
     if (through !== undefined && (through.deps[other.row] ?? 0) >= other.seq) return
     const otherMode = modes[at] ?? 'write'

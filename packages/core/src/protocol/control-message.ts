@@ -13,6 +13,8 @@ export interface Hello {
   readonly epoch: Epoch
   /** SHA-256 of the checkpoint that the epoch starts from, hex; null without state. Two that differ have diverged. */
   readonly checkpointHash: string | null
+  /** Whether the sender has the receiver's Hello; if not, the receiver says it again. */
+  readonly heard: boolean
 }
 
 /** Answer to a message of an epoch that is over here: ask for the checkpoint of this one. */

@@ -98,6 +98,8 @@ interface Peer {
   epoch: Epoch
   /** When it was last told that its epoch is over. */
   toldEndedAt: number
+  /** When it was last sent a Hello: repeated while its own has not come. */
+  helloAt: number
 }
 
 interface PendingRead {
@@ -661,6 +663,12 @@ export class Engine {
       this.#inbox.push({ kind: 'read', read, footprint: pending.footprint })
     }
     this.#settleOld(running)
+    if (this.removed) {
+      // what was proposed in the epoch before is void, and nothing can be proposed any more
+      this.#proposals.failAll(
+        (number) => new WepaxosError('Removed', 'no member any more: the command had no effect', { key: `${this.self}:${number}` }),
+      )
+    }
     this.#proposals.allAgain()
     this.#requestedAt = Number.NEGATIVE_INFINITY
     this.#changed = true
@@ -691,7 +699,7 @@ export class Engine {
         running.durable = true
         if (running.role === 'voter') running.holders.add(this.self)
         this.#inbox.push({ kind: 'reserved', upTo: seqBlock })
-        for (const peer of this.#peers.keys()) this.#outbox.control(peer, this.#hello())
+        for (const peer of this.#peers.keys()) this.#sayHello(peer)
         this.#changed = true
       }),
     )
@@ -794,8 +802,9 @@ export class Engine {
       replica: this.self,
       onConnected: (peer) =>
         this.#turn(() => {
-          this.#peers.set(peer, { accepted: false, epoch: 0, toldEndedAt: Number.NEGATIVE_INFINITY })
-          this.#outbox.control(peer, this.#hello())
+          const helloAt = this.#options.clock.now()
+          this.#peers.set(peer, { accepted: false, epoch: 0, toldEndedAt: Number.NEGATIVE_INFINITY, helloAt })
+          this.#sayHello(peer)
           this.#changed = true
         }),
       onDisconnected: (peer) =>
@@ -811,18 +820,20 @@ export class Engine {
     }
   }
 
-  #hello(): Hello {
+  #sayHello(to: ReplicaId): void {
     const running = this.#running
     const durable = running?.durable === true
     const { machine } = this.#options
-    return {
+    const hello: Hello = {
       type: 'Hello',
       cluster: running?.application.cluster ?? null,
       machine: machine.name,
       machineVersion: machine.version,
       epoch: durable ? running.start.epoch : 0,
       checkpointHash: durable ? running.start.hash : null,
+      heard: this.#peers.get(to)?.accepted === true,
     }
+    this.#outbox.control(to, hello)
   }
 
   /** Never throws on what a peer sent: refuses and counts. */
@@ -942,6 +953,7 @@ export class Engine {
       peer.accepted = true
       this.#inbox.push({ kind: 'connected', peer: from })
     }
+    if (!hello.heard) this.#sayHello(from)
     if (hello.epoch > this.epoch) {
       if (running === null) this.#fetch(from)
       else this.#behindSince ??= this.#options.clock.now()
@@ -998,6 +1010,11 @@ export class Engine {
   #tick(): void {
     const running = this.#running
     const now = this.#options.clock.now()
+    for (const [id, peer] of this.#peers) {
+      if (peer.accepted || now - peer.helloAt < requestMs) continue
+      peer.helloAt = now
+      this.#sayHello(id)
+    }
     if (this.#fetcher.isStale(now, requestMs)) this.#fetcher.stop()
     if (running === null) {
       this.#fetchFromAhead()

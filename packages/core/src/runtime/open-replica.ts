@@ -262,8 +262,9 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
 
   #propose(name: string, args: readonly unknown[], options: ProposeOptions): Handle<CommandResult> {
     options.signal?.throwIfAborted()
-    const payload = this.#machine.encodeCommand(name, args)
-    const footprint = toFootprint(this.#machine.footprint(name, args))
+    const prepared = this.#machine.prepareCommand(name, args)
+    const payload = prepared.bytes
+    const footprint = toFootprint(prepared.footprint)
     const engine = this.#running
     // a command that throws here would throw at every replica: it is refused before anybody hears of it
     const local = this.#forecast(payload)

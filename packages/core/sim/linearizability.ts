@@ -1,0 +1,122 @@
+// Whether a history of operations on a key-value store is linearizable: a search in the manner of Wing and Gong with the
+// memo of Lowe, key by key. An operation whose outcome is unknown may have taken effect at any time after its call, or never.
+import type { Value } from '../src/lib/value.ts'
+
+export type Operation =
+  | { readonly op: 'set'; readonly value: Value }
+  | { readonly op: 'get' }
+  | { readonly op: 'increment'; readonly by: number }
+  | { readonly op: 'compareAndSet'; readonly expected: Value; readonly value: Value }
+
+export interface HistoryEntry {
+  readonly client: string
+  readonly key: string
+  readonly operation: Operation
+  readonly call: number
+  /** Null where the outcome is unknown. */
+  return: number | null
+  /** Canonical text of the result; compared with what the model says. */
+  result: string | null
+}
+
+/** The model: state of one key (null: not there) and operation → next state and result, as texts. */
+export function applyOperation(state: string, operation: Operation): { readonly state: string; readonly result: string } {
+  switch (operation.op) {
+    case 'set':
+      return { state: JSON.stringify(operation.value), result: 'ok' }
+    case 'get':
+      return { state, result: state }
+    case 'increment': {
+      const before = state === 'absent' ? 0 : Number(JSON.parse(state))
+      const after = String(before + operation.by)
+      return { state: after, result: after }
+    }
+    case 'compareAndSet':
+      return state === JSON.stringify(operation.expected)
+        ? { state: JSON.stringify(operation.value), result: 'ok' }
+        : { state, result: 'mismatch' }
+  }
+}
+
+export type Verdict = 'yes' | 'no' | 'undecided'
+
+/** For each key, whether its operations can be put in one order. */
+export function judgeHistory(history: readonly HistoryEntry[]): ReadonlyMap<string, Verdict> {
+  const byKey = new Map<string, HistoryEntry[]>()
+  for (const entry of history) {
+    const list = byKey.get(entry.key)
+    if (list === undefined) byKey.set(entry.key, [entry])
+    else list.push(entry)
+  }
+  return new Map([...byKey].map(([key, entries]) => [key, judgeKey(entries)]))
+}
+
+/** Configurations looked at before the judge gives up. */
+const budgetMax = 300_000
+
+/**
+ * Depth first over "which operation took effect next": one may be next if it was called before every other open one
+ * returned. States seen with the same set of done operations are not searched twice.
+ */
+export function judgeKey(entries: readonly HistoryEntry[]): Verdict {
+  const operations = [...entries].sort((a, b) => a.call - b.call)
+  const count = operations.length
+  const done = new Uint8Array(count)
+  const seen = new Set<string>()
+  interface Frame {
+    readonly state: string
+    candidates: number[]
+    position: number
+    taken: number
+  }
+  let openKnown = operations.filter((entry) => entry.return !== null).length
+
+  const candidatesNow = (): number[] => {
+    let firstReturn = Number.POSITIVE_INFINITY
+    for (let at = 0; at < count; at++) {
+      const entry = operations[at] as HistoryEntry
+      if (done[at] === 0 && entry.return !== null && entry.return < firstReturn) firstReturn = entry.return
+    }
+    const found: number[] = []
+    for (let at = 0; at < count; at++) {
+      const entry = operations[at] as HistoryEntry
+      if (entry.call > firstReturn) break
+      if (done[at] === 0) found.push(at)
+    }
+    // those whose result is known first: the unknown ones are rarely needed
+    return found.sort(
+      (a, b) => Number(operations[a]?.return === null) - Number(operations[b]?.return === null) || a - b,
+    )
+  }
+
+  const frames: Frame[] = [{ state: 'absent', candidates: candidatesNow(), position: 0, taken: -1 }]
+  while (openKnown > 0) {
+    const frame = frames.at(-1)
+    if (frame === undefined) return 'no'
+    if (seen.size > budgetMax) return 'undecided'
+    if (frame.taken >= 0) {
+      done[frame.taken] = 0
+      if (operations[frame.taken]?.return !== null) openKnown++
+      frame.taken = -1
+    }
+    const at = frame.candidates[frame.position++]
+    if (at === undefined) {
+      frames.pop()
+      continue
+    }
+    const entry = operations[at] as HistoryEntry
+    const next = applyOperation(frame.state, entry.operation)
+    if (entry.return !== null && entry.result !== next.result) continue
+    done[at] = 1
+    const memo = `${next.state}|${done.join('')}`
+    if (seen.has(memo)) {
+      done[at] = 0
+      continue
+    }
+    seen.add(memo)
+    frame.taken = at
+    if (entry.return !== null) openKnown--
+    frames.push({ state: next.state, candidates: candidatesNow(), position: 0, taken: -1 })
+  }
+  return 'yes'
+}

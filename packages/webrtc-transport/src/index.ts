@@ -1,0 +1,17 @@
+// The package's public face: rooms, their invites, and the ports that another link or socket would implement.
+export type { Clock } from './clock.ts'
+export type { LinkFault } from './faults.ts'
+export { createInvite, formatInvite, type Invite, parseInvite, readerInvite } from './invite.ts'
+export type { Liveness, SessionLimits } from './link-session.ts'
+export type { CreatePeerLink, LinkSignal, PeerLink, PeerLinkEvents, PeerLinkOptions } from './peer-link.ts'
+export {
+  type JoinRoomOptions,
+  joinRoom,
+  type RefusalReason,
+  type Room,
+  type RoomEventType,
+  type RoomFaults,
+  type RoomPeer,
+} from './room.ts'
+export type { SignalingSocket, SignalingState } from './signaling-client.ts'
+export type { IceCandidate } from './signaling-message.ts'

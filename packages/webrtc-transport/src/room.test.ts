@@ -1,0 +1,567 @@
+// Rooms in Node: everything but WebRTC and the network is real. The same rooms in a browser: room.browser-test.ts.
+import { replicaId, type WepaxosError } from '@wepaxos/core'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describeTransportContract } from '../../core/testing/transport-contract.ts'
+import { ManualClock } from '../testing/manual-clock.ts'
+import { createMemoryLinks } from '../testing/memory-links.ts'
+import { MemorySignaling } from '../testing/memory-signaling.ts'
+import { describePeerLinkContract } from '../testing/peer-link-contract.ts'
+import { randomText } from './base64url.ts'
+import { createInvite, deriveRoomKeys, formatInvite, parseInvite, readerInvite } from './invite.ts'
+import type { CreatePeerLink } from './peer-link.ts'
+import { type JoinRoomOptions, joinRoom, type Room } from './room.ts'
+import { Opener, type SealedEnvelope, Sealer } from './sealing.ts'
+import type { SignalingMessage } from './signaling-message.ts'
+
+/** A world with its own clock, in which rooms meet. */
+function createWorld() {
+  let seed = 1
+  // Not always the middle: two ends that wait equally long would never show what happens when they do not.
+  const clock = new ManualClock(() => {
+    seed = (seed * 48_271) % 2_147_483_647
+    return seed / 2_147_483_647
+  })
+  const signaling = new MemorySignaling()
+  const links = createMemoryLinks(clock)
+  const rooms: Room[] = []
+  return {
+    clock,
+    signaling,
+    links,
+    async join(options: Partial<JoinRoomOptions> = {}): Promise<Room> {
+      const { createSocket } = signaling
+      const room = await joinRoom({
+        signaling: 'ws://127.0.0.1:1',
+        clock,
+        createSocket,
+        createLink: links.createLink,
+        ...options,
+      })
+      rooms.push(room)
+      return room
+    },
+    async until(condition: () => boolean, what: string): Promise<void> {
+      for (let waitedMs = 0; waitedMs < 60_000; waitedMs += 20) {
+        if (condition()) return
+        await clock.advance(20)
+      }
+      throw new Error(`it did not come true within 60 s that ${what}`)
+    },
+    async close(): Promise<void> {
+      const closing = Promise.all(rooms.map((room) => room.close()))
+      await clock.advance(100)
+      await closing
+    },
+  }
+}
+
+type World = ReturnType<typeof createWorld>
+
+function openPeers(room: Room): readonly string[] {
+  return room.peers.filter(({ state }) => state === 'open').map(({ id }) => id)
+}
+
+function isMesh(rooms: readonly Room[]): boolean {
+  return rooms.every((room) => openPeers(room).length === rooms.length - 1)
+}
+
+describePeerLinkContract('the in-memory link', async () => {
+  const { links, until } = createWorld()
+  return { createLink: links.createLink, until }
+})
+
+describeTransportContract('a room over in-memory links', async () => {
+  const world = createWorld()
+  const first = await world.join()
+  const second = await world.join({ invite: first.invite })
+  const third = await world.join({ invite: first.invite })
+  const rooms = [first, second, third] as const
+  await world.until(() => isMesh(rooms), 'three rooms are a mesh')
+  const at = (index: number) => rooms[index] ?? first
+  return {
+    transports: rooms,
+    cut: (left, right) => at(left).faults.set(at(right).self, { cut: true }),
+    heal: (left, right) => at(left).faults.clear(at(right).self),
+    until: world.until,
+    close: world.close,
+  }
+})
+
+describe('a room', () => {
+  let world: World
+
+  beforeEach(() => {
+    world = createWorld()
+  })
+
+  afterEach(() => world.close())
+
+  async function mesh(count: number): Promise<readonly [Room, Room, ...Room[]]> {
+    const first = await world.join()
+    const second = await world.join({ invite: first.invite })
+    const more: Room[] = []
+    while (more.length < count - 2) more.push(await world.join({ invite: first.invite }))
+    await world.until(() => isMesh([first, second, ...more]), `${count} rooms are a mesh`)
+    return [first, second, ...more]
+  }
+
+  it('is there before any server or peer is', async () => {
+    world.signaling.stop()
+    const room = await world.join()
+    expect([room.founded, room.peers, room.signaling]).toEqual([true, [], 'connecting'])
+    expect(parseInvite(room.invite).role).toBe('voter')
+  })
+
+  it('connects nine pages that come at once, each with each, and honest ones cause no refusals', async () => {
+    const first = await world.join()
+    const others = await Promise.all(Array.from({ length: 8 }, () => world.join({ invite: first.invite })))
+    const rooms = [first, ...others]
+    await world.until(() => isMesh(rooms), 'nine rooms are a mesh')
+    expect(rooms.map(({ refused }) => refused)).toEqual(rooms.map(() => ({})))
+    expect(world.links.open()).toBe(9 * 8)
+  })
+
+  it('connects the holder of a reader link, and knows that it is a reader', async () => {
+    const invite = createInvite()
+    const voter = await world.join({ invite: formatInvite(invite) })
+    const reader = await world.join({ invite: formatInvite(await readerInvite(invite)) })
+    await world.until(() => isMesh([voter, reader]), 'they are connected')
+    expect([voter.role, reader.role, reader.founded]).toEqual(['voter', 'reader', false])
+  })
+
+  it('of another secret never meets this one', async () => {
+    const [first] = await mesh(2)
+    const stranger = await world.join({ invite: formatInvite(createInvite()) })
+    await world.clock.advance(30_000)
+    expect([stranger.peers, openPeers(first).length]).toEqual([[], 1])
+  })
+
+  it('throws what is wrong with its arguments', async () => {
+    const code = (options: Partial<JoinRoomOptions>) =>
+      world.join(options).then(
+        () => 'joined',
+        (error: WepaxosError) => error.code,
+      )
+    expect(await code({ invite: '#v1.w.short' })).toBe('InvalidInvite')
+    expect(await code({ signaling: 'https://signal.example' })).toBe('InvalidArgument')
+    expect(await code({ signaling: 'nothing' })).toBe('InvalidArgument')
+    expect(await code({ signal: AbortSignal.abort() })).toBe('Aborted')
+    expect(
+      await joinRoom({ signaling: 'ws://127.0.0.1:1', createSocket: world.signaling.createSocket }).catch(
+        (error: WepaxosError) => error.code,
+      ),
+    ).toBe('NotSupported')
+  })
+
+  it('heals a link that breaks at once, and one that falls silent', async () => {
+    const [first, second] = await mesh(2)
+    first.faults.breakLinks()
+    await world.until(() => openPeers(first).length === 0 && openPeers(second).length === 0, 'both know of the break')
+    await world.until(() => isMesh([first, second]), 'they are connected again')
+
+    second.faults.set('all', { cut: true })
+    const startedMs = world.clock.now()
+    await world.until(() => openPeers(first).length === 0, 'the silence is noticed')
+    expect(world.clock.now() - startedMs).toBeLessThanOrEqual(8_100)
+    second.faults.clear()
+    await world.until(() => isMesh([first, second]), 'they are connected again')
+  })
+
+  it('learns of a replica that was attached during a cut too short to be noticed', async () => {
+    const [first, second] = await mesh(2)
+    const connected: string[] = []
+    first.attach({ ...silent, replica: alpha, onConnected: (peer) => connected.push(peer) })
+    first.faults.set(second.self, { cut: true })
+    second.attach({ ...silent, replica: beta })
+    await world.clock.advance(500)
+    first.faults.clear(second.self)
+    await world.until(() => connected.length === 1, 'the replica is known')
+  })
+
+  it('calls nobody behind a cut, however long it lasts', async () => {
+    const [first, second] = await mesh(2)
+    // The last candidates of the handshake may still be on their way.
+    await world.clock.advance(100)
+    let signals = 0
+    world.signaling.tamper = (signal) => {
+      if (signal.from === first.self) signals += 1
+      return [signal]
+    }
+    first.faults.set(second.self, { cut: true })
+    await world.clock.advance(60_000)
+    expect(signals).toBe(0)
+  })
+
+  it('does not judge a peer by its own sleep', async () => {
+    const [first, second] = await mesh(2)
+    await world.clock.advance(5_000)
+    let changes = 0
+    const hear = () => {
+      changes += openPeers(first).length === 1 && openPeers(second).length === 1 ? 0 : 1
+    }
+    for (const room of [first, second]) room.addEventListener('peers', hear)
+    world.clock.sleep(120_000)
+    await world.clock.advance(1_500)
+    expect([changes, isMesh([first, second])]).toEqual([0, true])
+  })
+
+  it('goes on without the signaling server, and takes newcomers when it is back', async () => {
+    const [first, second] = await mesh(2)
+    const before = first.peers.map(({ id }) => id)
+    world.signaling.stop()
+    await world.clock.advance(60_000)
+    expect([first.signaling, isMesh([first, second])]).toEqual(['connecting', true])
+    expect(first.signalingProblem).toContain('1006')
+    const newcomer = await world.join({ invite: first.invite })
+    world.signaling.start()
+    await world.until(() => isMesh([first, second, newcomer]), 'the newcomer is in')
+    expect(first.signalingProblem).toBeNull()
+    expect(first.peers.map(({ id }) => id)).toEqual([...before, newcomer.self])
+  })
+
+  it('heals a link that broke while the signaling server was away, once it is back', async () => {
+    const [first, second] = await mesh(2)
+    world.signaling.stop()
+    first.faults.breakLinks()
+    await world.clock.advance(30_000)
+    expect(isMesh([first, second])).toBe(false)
+    world.signaling.start()
+    await world.until(() => isMesh([first, second]), 'they are connected again')
+  })
+
+  it('connects though the server loses every other message for a while', async () => {
+    let count = 0
+    world.signaling.tamper = (signal) => {
+      count += 1
+      return count < 40 && count % 2 === 0 ? [] : [signal]
+    }
+    await mesh(3)
+  })
+
+  it('takes nothing that the server repeats, changes, relabels or makes up, and connects all the same', async () => {
+    const seen: { from: string; data: unknown }[] = []
+    world.signaling.tamper = (signal) => {
+      const { from, data } = signal
+      const envelope = data as SealedEnvelope
+      seen.push({ from, data })
+      const old = seen[Math.floor(seen.length / 2)]
+      return [
+        { from, data: { ...envelope, ct: `${envelope.ct.slice(0, -4)}AAAA` } },
+        { from, data: { ...envelope, seq: envelope.seq + 5 } },
+        { from: randomText(16), data },
+        { from, data: 'rubbish' },
+        signal,
+        signal,
+        ...(old === undefined ? [] : [old]),
+      ]
+    }
+    const rooms = await mesh(3)
+    for (const room of rooms) {
+      expect(room.refused).toMatchObject({
+        undecryptable: expect.any(Number),
+        'wrong-sender': expect.any(Number),
+        malformed: expect.any(Number),
+        replayed: expect.any(Number),
+      })
+      expect(openPeers(room)).toHaveLength(2)
+    }
+  })
+
+  it('is not entered by one who knows its name but not its secret', async () => {
+    const [first, second] = await mesh(2)
+    const keys = { ...(await deriveRoomKeys(createInvite())), room: first.room }
+    const intruder = randomText(16)
+    const sealer = new Sealer(keys, intruder, randomText(16))
+    const nonce = 'n'.repeat(22)
+    const messages: readonly SignalingMessage[] = [
+      { type: 'hello', nonce, echo: null },
+      { type: 'offer', echo: nonce, sdp: 'v=0' },
+      { type: 'bye' },
+    ]
+    for (const message of messages) {
+      world.signaling.inject(first.self, intruder, await sealer.seal(first.self, message))
+    }
+    await world.clock.advance(5_000)
+    expect(first.refused).toEqual({ undecryptable: messages.length })
+    expect([openPeers(first), openPeers(second)]).toEqual([[second.self], [first.self]])
+  })
+
+  it('needs eight signals at most to connect two pages, and none from then on', async () => {
+    const types: string[] = []
+    world.signaling.tamper = (signal) => {
+      types.push(signal.from)
+      return [signal]
+    }
+    await mesh(2)
+    await world.clock.advance(60_000)
+    expect(types.length).toBeLessThanOrEqual(8)
+  })
+
+  describe('with a member that follows a script', () => {
+    const nonce = 'n'.repeat(22)
+    const other = 'o'.repeat(22)
+
+    /** A room, and one that knows its secret and says what the test wants; its id is the greater one, so the room offers. */
+    async function puppet() {
+      const room = await world.join()
+      const keys = await deriveRoomKeys(parseInvite(room.invite))
+      const id = `zzzzzz${randomText(12)}`
+      const sealer = new Sealer(keys, id, randomText(16))
+      const opener = new Opener(keys, id)
+      const heard: SignalingMessage[] = []
+      const socket = world.signaling.createSocket()
+      socket.addEventListener('message', async ({ data }: { data: string }) => {
+        const { type, from, data: sealed } = JSON.parse(data)
+        const opened = type === 'signal' ? await opener.open(from, sealed) : undefined
+        if (opened?.ok) heard.push(opened.message)
+      })
+      socket.addEventListener('open', () => socket.send(JSON.stringify({ type: 'hello', room: room.room, id })))
+      const say = async (message: SignalingMessage) => {
+        const data = await sealer.seal(room.self, message)
+        socket.send(JSON.stringify({ type: 'signal', to: room.self, data }))
+        await world.clock.advance(40)
+      }
+      await world.until(() => room.signaling === 'open' && room.peers.length === 1, 'both are in the room')
+      await say({ type: 'hello', nonce, echo: null })
+      const hello = heard.find(({ type }) => type === 'hello')
+      const echo = hello?.type === 'hello' ? hello.nonce : 'none'
+      return { room, heard, say, echo }
+    }
+
+    it('answers its hello with one hello and one offer, both of them for its nonce', async () => {
+      const { heard } = await puppet()
+      const [hello, offer] = heard
+      expect(hello).toEqual({ type: 'hello', nonce: expect.any(String), echo: nonce })
+      expect(offer).toMatchObject({ type: 'offer', echo: nonce })
+    })
+
+    it('does not begin anew when it only says again what is known', async () => {
+      const { heard, say, echo } = await puppet()
+      const before = heard.length
+      await say({ type: 'hello', nonce, echo })
+      expect(heard.slice(before)).toEqual([])
+    })
+
+    it('begins anew when it comes with another nonce', async () => {
+      const { heard, say, echo } = await puppet()
+      const before = heard.length
+      await say({ type: 'hello', nonce: other, echo })
+      expect(heard.slice(before).filter(({ type }) => type === 'offer')).toEqual([
+        { type: 'offer', echo: other, sdp: expect.any(String) },
+      ])
+    })
+
+    it('takes nothing that is meant for another nonce than its present one', async () => {
+      const { room, say } = await puppet()
+      await say({ type: 'answer', echo: other, sdp: 'an old answer' })
+      await say({ type: 'ice', echo: other, candidates: [] })
+      expect(room.refused).toEqual({ stale: 2 })
+    })
+
+    it('takes no offer where it is the one to offer, and no second answer', async () => {
+      const { room, say, echo } = await puppet()
+      await say({ type: 'offer', echo, sdp: 'an offer' })
+      await say({ type: 'answer', echo, sdp: 'nobody' })
+      await say({ type: 'answer', echo, sdp: 'nobody' })
+      expect(room.refused).toEqual({ unexpected: 2 })
+    })
+
+    it('does not call it any more once it has said goodbye', async () => {
+      const { heard, say, room } = await puppet()
+      await say({ type: 'bye' })
+      expect(room.peers).toEqual([])
+      const before = heard.length
+      await world.clock.advance(60_000)
+      expect(heard.length).toBe(before)
+    })
+  })
+
+  it('says goodbye when it is closed, leaves nothing behind, and does so once', async () => {
+    const [first, second, third] = await mesh(3)
+    const closing = [first.close(), first.close()]
+    await world.until(() => openPeers(second).length === 1, 'the others know')
+    await Promise.all(closing)
+    expect([first.peers, first.signaling]).toEqual([[], 'closed'])
+    expect(() => first.attach(silent)).toThrow(expect.objectContaining({ code: 'Closed' }))
+    expect(second.peers.map(({ id }) => id)).toEqual([third?.self])
+    await world.close()
+    expect([world.clock.pending, world.links.open()]).toEqual([0, 0])
+  })
+
+  it('is closed when the signal that it was given aborts', async () => {
+    const controller = new AbortController()
+    const room = await world.join({ signal: controller.signal })
+    controller.abort()
+    await world.until(() => room.signaling === 'closed', 'it is closed')
+  })
+
+  it('tells of peers, signaling and refusals by events, until the listener is aborted', async () => {
+    const room = await world.join()
+    const heard: string[] = []
+    const listening = new AbortController()
+    for (const type of ['peers', 'signaling', 'refused'] as const) {
+      room.addEventListener(type, () => heard.push(type), { signal: listening.signal })
+    }
+    await world.until(() => heard.includes('signaling'), 'signaling is told')
+    await world.join({ invite: room.invite })
+    await world.until(() => heard.includes('peers'), 'peers are told')
+    world.signaling.inject(room.self, randomText(16), 'rubbish')
+    await world.until(() => heard.includes('refused'), 'the refusal is told')
+    listening.abort()
+    heard.length = 0
+    await world.join({ invite: room.invite })
+    await world.clock.advance(1_000)
+    expect(heard).toEqual([])
+  })
+
+  it('gives a list of peers that stays the same while nothing changes, with figures', async () => {
+    const [first, second] = await mesh(2)
+    await world.until(() => first.peers[0]?.rttMs !== null, 'the first pong came')
+    expect(first.peers).toBe(first.peers)
+    expect(first.peers).toEqual([
+      expect.objectContaining({ id: second.self, state: 'open', rttMs: expect.any(Number), replicas: [] }),
+    ])
+    expect(first.peers[0]?.rttMs).toBeGreaterThan(0)
+    second.attach(silent)
+    const before = first.peers
+    await world.until(() => first.peers !== before && first.peers[0]?.replicas.length === 1, 'the replica is announced')
+  })
+
+  it('lets small frames pass a big one of the bulk lane', async () => {
+    const [first, second] = await mesh(2)
+    const order: number[] = []
+    const channel = first.attach({ ...silent, replica: alpha })
+    second.attach({ ...silent, replica: beta, onFrame: (_from, frame) => order.push(frame.length) })
+    await world.until(
+      () => second.peers[0]?.replicas.length === 1 && first.peers[0]?.replicas.length === 1,
+      'both are known',
+    )
+    channel.send(beta, new Uint8Array(5_000_000), 'bulk')
+    await world.clock.advance(5)
+    expect(channel.queuedBytes(beta)).toBeGreaterThan(1_000_000)
+    channel.send(beta, new Uint8Array(10))
+    await world.until(() => order.length === 2, 'both frames are there')
+    expect(order).toEqual([10, 5_000_000])
+  })
+
+  it('sends all frames of one turn as one', async () => {
+    let sent = 0
+    const createLink: CreatePeerLink = (options) => {
+      const link = world.links.createLink(options)
+      const send = link.send.bind(link)
+      link.send = (bytes) => {
+        sent += 1
+        send(bytes)
+      }
+      return link
+    }
+    const first = await world.join({ createLink })
+    const second = await world.join({ invite: first.invite })
+    const got: number[] = []
+    const channel = first.attach({ ...silent, replica: alpha })
+    second.attach({ ...silent, replica: beta, onFrame: (_from, frame) => got.push(frame.length) })
+    await world.until(() => first.peers[0]?.replicas.length === 1, 'beta is known')
+    await world.clock.advance(10)
+    sent = 0
+    for (let count = 0; count < 100; count += 1) channel.send(beta, new Uint8Array(60))
+    await world.clock.advance(10)
+    expect([got.length, sent]).toEqual([100, 1])
+  })
+
+  it('drops a peer for which more is queued than the limit, and connects it anew', async () => {
+    const limits = { queueBytesMax: 1_000_000 }
+    const first = await world.join({ limits })
+    const second = await world.join({ invite: first.invite })
+    let losses = 0
+    const channel = first.attach({ ...silent, replica: alpha, onDisconnected: () => (losses += 1) })
+    second.attach({ ...silent, replica: beta })
+    await world.until(() => first.peers[0]?.replicas.length === 1, 'beta is known')
+    for (let count = 0; count < 30; count += 1) channel.send(beta, new Uint8Array(100_000))
+    expect(losses).toBe(0)
+    await world.until(() => losses === 1, 'the loss is told')
+    await world.until(() => isMesh([first, second]), 'they are connected again')
+  })
+
+  it('refuses to send a frame above the limit', async () => {
+    const room = await world.join({ limits: { messageBytesMax: 1_000 } })
+    const channel = room.attach(silent)
+    expect(() => channel.send(beta, new Uint8Array(1_001))).toThrow(
+      expect.objectContaining({ code: 'InvalidArgument' }),
+    )
+  })
+
+  it('delays and loses frames as its faults say, and nothing once they are taken away', async () => {
+    const [first, second] = await mesh(2)
+    const got: number[] = []
+    const channel = first.attach({ ...silent, replica: alpha })
+    second.attach({ ...silent, replica: beta, onFrame: (_from, frame) => got.push(frame[0] ?? -1) })
+    await world.until(() => first.peers[0]?.replicas.length === 1 && second.peers[0]?.replicas.length === 1, 'known')
+    first.faults.set('all', { delayMs: 500 })
+    for (const byte of [1, 2, 3]) channel.send(beta, Uint8Array.of(byte))
+    await world.clock.advance(400)
+    expect(got).toEqual([])
+    await world.clock.advance(200)
+    expect(got).toEqual([1, 2, 3])
+    first.faults.set('all', { dropProbability: 0.5 })
+    for (let count = 0; count < 200; count += 1) channel.send(beta, Uint8Array.of(9))
+    await world.clock.advance(100)
+    expect(got.length).toBeGreaterThan(60)
+    expect(got.length).toBeLessThan(150)
+    first.faults.clear()
+    got.length = 0
+    for (let count = 0; count < 50; count += 1) channel.send(beta, Uint8Array.of(9))
+    await world.clock.advance(100)
+    expect(got).toHaveLength(50)
+  })
+
+  it('believes the newer of two sessions that announce one replica', async () => {
+    const [first, second, third] = await mesh(3)
+    if (third === undefined) return expect.unreachable()
+    const got: string[] = []
+    const events: string[] = []
+    const channel = first.attach({
+      ...silent,
+      replica: alpha,
+      onConnected: () => events.push('connected'),
+      onDisconnected: () => events.push('disconnected'),
+      onFrame: (_from, frame) => got.push(`byte ${frame[0]}`),
+    })
+    const older = second.attach({ ...silent, replica: beta, onFrame: () => got.push('old') })
+    await world.until(() => events.length === 1, 'the old one is known')
+    const newer = third.attach({ ...silent, replica: beta, onFrame: () => got.push('new') })
+    await world.until(() => events.length === 3, 'the new one took its place')
+    channel.send(beta, Uint8Array.of(1))
+    await world.until(() => got.length === 1, 'the frame is there')
+    older.send(alpha, Uint8Array.of(1))
+    newer.send(alpha, Uint8Array.of(2))
+    await world.until(() => got.length === 2, 'the answer is there')
+    expect(got).toEqual(['new', 'byte 2'])
+    expect(events).toEqual(['connected', 'disconnected', 'connected'])
+    newer.close()
+    await world.until(() => events.length === 5, 'the old one is all there is')
+    return undefined
+  })
+
+  it('connects two replicas of one partition that are attached to the same room', async () => {
+    const room = await world.join()
+    const got: number[] = []
+    const channel = room.attach({ ...silent, replica: alpha })
+    const other = room.attach({ ...silent, replica: beta, onFrame: (_from, frame) => got.push(frame.length) })
+    await world.clock.advance(1)
+    channel.send(beta, new Uint8Array(7))
+    channel.send(alpha, new Uint8Array(8))
+    await world.clock.advance(1)
+    expect(got).toEqual([7])
+    other.close()
+  })
+})
+
+const alpha = replicaId('a'.repeat(32))
+const beta = replicaId('b'.repeat(32))
+const silent = {
+  partition: 'main',
+  replica: alpha,
+  onConnected: () => undefined,
+  onDisconnected: () => undefined,
+  onFrame: () => undefined,
+}

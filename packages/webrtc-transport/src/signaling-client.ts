@@ -1,0 +1,291 @@
+// The client's end of signaling wire v1: a WebSocket that comes back for as long as the room is open. It carries opaque
+// payloads between ids; links that are open do not notice when it goes.
+import type { Logger } from '@wepaxos/core'
+import { backoffMs, type Clock } from './clock.ts'
+
+export type SignalingState = 'connecting' | 'open' | 'closed'
+
+/** What the client tells. Never called from within a call to the client, except for the last onState by `close`. */
+export interface SignalingEvents {
+  onState(state: SignalingState): void
+  /** The server took us in; `peers` are the others in the room. */
+  onWelcome(peers: readonly string[]): void
+  onPeerJoined(peer: string): void
+  onPeerLeft(peer: string): void
+  onSignal(from: string, data: unknown): void
+}
+
+/** The part of WebSocket that is used; the browsers' own and the `ws` package's both have it. */
+export interface SignalingSocket {
+  readonly readyState: number
+  send(text: string): void
+  close(code?: number, reason?: string): void
+  addEventListener(type: 'open' | 'error', listener: () => void): void
+  addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void
+  addEventListener(type: 'close', listener: (event: { readonly code: number; readonly reason: string }) => void): void
+}
+
+export interface SignalingClientOptions {
+  readonly url: string
+  readonly room: string
+  readonly id: string
+  readonly events: SignalingEvents
+  readonly clock: Clock
+  readonly createSocket: (url: string, protocol: string) => SignalingSocket
+  readonly logger?: Logger | undefined
+}
+
+export const signalingProtocol = 'wepaxos.signal.v1'
+
+const firstDelayMs = 250
+const lastDelayMs = 4_000
+/** For a server that says no (rather than nothing): asking it again soon would not help. */
+const refusedDelayMs = 15_000
+const openTimeoutMs = 10_000
+const pingIntervalMs = 15_000
+const pongTimeoutMs = 5_000
+/** A connection that lasted so long was a good one: the next failure begins at the first delay again. */
+const goodAfterMs = 5_000
+/** Until the server has said its own limits; it closes the socket of who goes over them. */
+const defaultLimits = { messagesPerSecond: 20, messagesBurst: 60 }
+/** How much of the limits is used: the server's clock is not ours, and its pings count too. */
+const limitShare = 0.75
+const waitingMax = 1_000
+const idPattern = /^[A-Za-z0-9_-]{16,64}$/
+
+export class SignalingClient {
+  readonly #options: SignalingClientOptions
+  #state: SignalingState = 'connecting'
+  #socket: SignalingSocket | undefined
+  #resume: string | undefined
+  #failures = 0
+  #welcomedAtMs = 0
+  #retryAfterMs: number | undefined
+  #lastProblem: string | null = null
+  /** What the server complained about over this socket: the better reason when it closes. */
+  #serverError: string | undefined
+  #cancelTimer: () => void = () => undefined
+  #cancelPong: (() => void) | undefined
+  #limits = defaultLimits
+  #tokens = 0
+  #tokensAtMs: number
+  readonly #waiting: string[] = []
+  #cancelDrain: (() => void) | undefined
+  #ended = false
+
+  constructor(options: SignalingClientOptions) {
+    this.#options = options
+    this.#tokensAtMs = options.clock.now()
+  }
+
+  get state(): SignalingState {
+    return this.#state
+  }
+
+  /** Why the last connection ended or did not come about, for people; null while all is well. */
+  get lastProblem(): string | null {
+    return this.#lastProblem
+  }
+
+  /** Begins. Once. */
+  start(): void {
+    this.#connect()
+  }
+
+  /** Sends `data` to another id in the room. False when there is no connection: the payload is lost then. */
+  send(to: string, data: unknown): boolean {
+    if (this.#state !== 'open' || this.#waiting.length >= waitingMax) return false
+    this.#waiting.push(JSON.stringify({ type: 'signal', to, data }))
+    this.#drain()
+    return true
+  }
+
+  /** Connects at once when it is waiting to, or makes sure that the connection is alive. */
+  recheck(): void {
+    if (this.#ended) return
+    if (this.#state === 'open') this.#ping()
+    else if (this.#socket === undefined) this.#connect()
+  }
+
+  /** Leaves the room on the server, for good. */
+  close(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#dropSocket()
+    this.#setState('closed')
+  }
+
+  #connect(): void {
+    this.#cancelTimer()
+    this.#setState('connecting')
+    const { url, createSocket, clock } = this.#options
+    let socket: SignalingSocket
+    try {
+      socket = createSocket(url, signalingProtocol)
+    } catch (error) {
+      this.#failed(error instanceof Error ? error.message : 'no socket', refusedDelayMs)
+      return
+    }
+    this.#socket = socket
+    // Each listener asks whether this socket is still the one: a late event of an old one means nothing.
+    socket.addEventListener('open', () => this.#socket === socket && this.#hello(socket))
+    socket.addEventListener('message', ({ data }) => this.#socket === socket && this.#onText(data))
+    socket.addEventListener('close', ({ code, reason }) => this.#socket === socket && this.#onClose(code, reason))
+    socket.addEventListener('error', () => undefined)
+    this.#cancelTimer = clock.after(openTimeoutMs, () => this.#failed('no welcome in time'))
+  }
+
+  #hello(socket: SignalingSocket): void {
+    const { room, id } = this.#options
+    const resume = this.#resume === undefined ? {} : { resume: this.#resume }
+    socket.send(JSON.stringify({ type: 'hello', room, id, ...resume }))
+  }
+
+  #onText(data: unknown): void {
+    const message = parseMessage(data)
+    if (message === undefined) return
+    const { events, id, clock } = this.#options
+    this.#cancelPong?.()
+    this.#cancelPong = undefined
+    switch (message['type']) {
+      case 'welcome': {
+        const { peers, resume, limits } = message
+        if (this.#state === 'open' || !Array.isArray(peers)) return
+        if (typeof resume === 'string') this.#resume = resume
+        this.#cancelTimer()
+        this.#welcomedAtMs = clock.now()
+        this.#limits = decodeLimits(limits)
+        this.#tokens = this.#limits.messagesBurst * limitShare
+        this.#tokensAtMs = clock.now()
+        this.#lastProblem = null
+        this.#setState('open')
+        this.#schedulePing()
+        events.onWelcome(peers.filter((peer): peer is string => isId(peer) && peer !== id))
+        return
+      }
+      case 'peer-joined':
+        if (this.#state === 'open' && isId(message['id']) && message['id'] !== id) events.onPeerJoined(message['id'])
+        return
+      case 'peer-left':
+        if (this.#state === 'open' && isId(message['id'])) events.onPeerLeft(message['id'])
+        return
+      case 'signal':
+        if (this.#state === 'open' && isId(message['from'])) events.onSignal(message['from'], message['data'])
+        return
+      case 'error':
+        this.#serverError = `the server says ${String(message['code']).slice(0, 100)}`
+        this.#options.logger?.debug('signaling: an error from the server', { code: message['code'] })
+        return
+      case 'drain': {
+        const { retryAfterMs } = message
+        if (typeof retryAfterMs === 'number' && retryAfterMs >= 0) this.#retryAfterMs = Math.min(retryAfterMs, 60_000)
+        return
+      }
+      default:
+        // pong, and what later servers may add.
+        return
+    }
+  }
+
+  #onClose(code: number, reason: string): void {
+    const said = reason === '' ? `closed with code ${code}` : `closed with code ${code}: ${reason}`
+    // 1001 goes away and 1013 is busy: both want us back. The others of this list would say the same again.
+    const refused = code === 1008 || code === 1009 || (code >= 4400 && code < 4500 && code !== 4409)
+    this.#failed(this.#serverError ?? said, refused ? refusedDelayMs : undefined)
+  }
+
+  #failed(problem: string, delayMs?: number): void {
+    const { clock, logger } = this.#options
+    if (this.#state === 'open' && clock.now() - this.#welcomedAtMs >= goodAfterMs) this.#failures = 0
+    this.#dropSocket()
+    this.#lastProblem = problem
+    const waitMs =
+      this.#retryAfterMs !== undefined
+        ? this.#retryAfterMs * (1 + clock.random())
+        : delayMs !== undefined
+          ? backoffMs(clock, 0, delayMs, delayMs)
+          : backoffMs(clock, this.#failures, firstDelayMs, lastDelayMs)
+    this.#retryAfterMs = undefined
+    this.#failures += 1
+    logger?.debug('signaling: connection lost', { problem, waitMs })
+    this.#cancelTimer = clock.after(waitMs, () => this.#connect())
+    this.#setState('connecting')
+  }
+
+  #dropSocket(): void {
+    const socket = this.#socket
+    this.#socket = undefined
+    this.#serverError = undefined
+    this.#cancelTimer()
+    this.#cancelPong?.()
+    this.#cancelPong = undefined
+    this.#cancelDrain?.()
+    this.#cancelDrain = undefined
+    this.#waiting.length = 0
+    socket?.close(1000)
+  }
+
+  #setState(state: SignalingState): void {
+    if (this.#state === state) return
+    this.#state = state
+    this.#options.events.onState(state)
+  }
+
+  #schedulePing(): void {
+    this.#cancelTimer = this.#options.clock.after(pingIntervalMs, () => {
+      this.#ping()
+      this.#schedulePing()
+    })
+  }
+
+  #ping(): void {
+    if (this.#cancelPong !== undefined) return
+    this.#cancelPong = this.#options.clock.after(pongTimeoutMs, () => this.#failed('the server is silent'))
+    this.#waiting.push(JSON.stringify({ type: 'ping' }))
+    this.#drain()
+  }
+
+  /** Sends what waits, as fast as the server allows. */
+  #drain(): void {
+    if (this.#cancelDrain !== undefined || this.#socket === undefined) return
+    const { clock } = this.#options
+    const now = clock.now()
+    const perSecond = this.#limits.messagesPerSecond * limitShare
+    const burst = this.#limits.messagesBurst * limitShare
+    this.#tokens = Math.min(burst, this.#tokens + ((now - this.#tokensAtMs) / 1_000) * perSecond)
+    this.#tokensAtMs = now
+    while (this.#tokens >= 1) {
+      const text = this.#waiting.shift()
+      if (text === undefined) return
+      this.#tokens -= 1
+      this.#socket.send(text)
+    }
+    if (this.#waiting.length === 0) return
+    this.#cancelDrain = clock.after(((1 - this.#tokens) / perSecond) * 1_000 + 1, () => {
+      this.#cancelDrain = undefined
+      this.#drain()
+    })
+  }
+}
+
+function parseMessage(data: unknown): Readonly<Record<string, unknown>> | undefined {
+  if (typeof data !== 'string') return undefined
+  try {
+    const value: unknown = JSON.parse(data)
+    return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function decodeLimits(value: unknown): typeof defaultLimits {
+  if (typeof value !== 'object' || value === null) return defaultLimits
+  const { messagesPerSecond, messagesBurst } = value as Record<keyof typeof defaultLimits, unknown>
+  const isLimit = (limit: unknown) => typeof limit === 'number' && limit >= 2 && limit <= 10_000
+  if (!isLimit(messagesPerSecond) || !isLimit(messagesBurst)) return defaultLimits
+  return { messagesPerSecond, messagesBurst } as typeof defaultLimits
+}
+
+function isId(value: unknown): value is string {
+  return typeof value === 'string' && idPattern.test(value)
+}

@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+// The command. It stands apart from the built code so that it can be linked before anything is built.
+import { main } from '../dist/cli.js'
+
+process.exitCode = await main({ argv: process.argv.slice(2), env: process.env })

@@ -1,0 +1,265 @@
+// The one table of options: the library's option names, the command's flags, the environment variables, their checks, the
+// text of `--help` and the table in the README all come from here. Hooks, which are functions, are not options.
+import { isIP } from 'node:net'
+
+/** One row of the table. */
+interface OptionSpec<Value> {
+  readonly initial: Value
+  /** How the value is written in `--help`. */
+  readonly placeholder: string
+  /** Ends the sentence "expected …" of an error. */
+  readonly expects: string
+  readonly help: string
+  /** A list takes several flags, or one with commas. */
+  readonly isList: boolean
+  fromText(text: string): unknown
+  accepts(value: unknown): value is Value
+}
+
+function integer(initial: number, min: number, max: number, help: string): OptionSpec<number> {
+  return {
+    initial,
+    placeholder: 'N',
+    expects: `an integer from ${min} to ${max}`,
+    help,
+    isList: false,
+    fromText: (text) => (/^[0-9]{1,15}$/.test(text) ? Number(text) : text),
+    accepts: (value): value is number => Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max,
+  }
+}
+
+function text(
+  initial: string,
+  pattern: RegExp,
+  placeholder: string,
+  expects: string,
+  help: string,
+): OptionSpec<string> {
+  return {
+    initial,
+    placeholder,
+    expects,
+    help,
+    isList: false,
+    fromText: (given) => given,
+    accepts: (value): value is string => typeof value === 'string' && pattern.test(value),
+  }
+}
+
+function choice<Choice extends string>(
+  initial: NoInfer<Choice>,
+  choices: readonly Choice[],
+  help: string,
+): OptionSpec<Choice> {
+  return {
+    initial,
+    placeholder: choices.join('|'),
+    expects: `one of ${choices.join(', ')}`,
+    help,
+    isList: false,
+    fromText: (given) => given,
+    accepts: (value): value is Choice => choices.some((one) => one === value),
+  }
+}
+
+function list(
+  isEntry: (entry: string) => boolean,
+  placeholder: string,
+  expects: string,
+  help: string,
+): OptionSpec<readonly string[]> {
+  return {
+    initial: [],
+    placeholder,
+    expects,
+    help,
+    isList: true,
+    fromText: (given) =>
+      given
+        .split(',')
+        .map((entry) => entry.trim())
+        .filter((entry) => entry !== ''),
+    accepts: (value): value is readonly string[] =>
+      Array.isArray(value) && value.every((entry) => typeof entry === 'string' && isEntry(entry)),
+  }
+}
+
+const dayMs = 86_400_000
+
+export const optionTable = {
+  host: text('127.0.0.1', /^[A-Za-z0-9.:_-]{1,255}$/, 'HOST', 'an address or a host name', 'address to listen on'),
+  port: integer(8787, 0, 65_535, 'port to listen on; 0 takes a free one'),
+  path: text('/', /^\/[A-Za-z0-9/._~-]{0,200}$/, 'PATH', 'a path that begins with /', 'path of the WebSocket'),
+  origins: list(
+    (entry) => /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@,]+$/.test(entry),
+    'ORIGIN,…',
+    'origins such as https://app.example (no path, no slash at the end)',
+    "the only web origins whose pages may connect, compared exactly; none given: EVERY website's pages may",
+  ),
+  trustedProxies: list(
+    isAddressOrSubnet,
+    'ADDRESS,…',
+    'IP addresses or subnets such as 10.0.0.0/8',
+    'reverse proxies whose X-Forwarded-For is believed; none given: nobody is',
+  ),
+  logLevel: choice('info', ['debug', 'info', 'silent'], 'what is logged; debug adds every join, leave and refusal'),
+  payloadBytesMax: integer(16_384, 256, 1_048_576, 'bytes of one message; more closes the socket with 1009'),
+  fragmentsMax: integer(16, 1, 1_024, 'WebSocket fragments of one message'),
+  headersTimeoutMs: integer(5_000, 10, 60_000, 'time for a connection to send its HTTP headers'),
+  firstMessageTimeoutMs: integer(5_000, 10, 60_000, 'time for a new socket to say hello'),
+  authorizeTimeoutMs: integer(5_000, 10, 60_000, 'time for the authorize hook to answer (library only)'),
+  pingIntervalMs: integer(20_000, 10, 600_000, 'time between two pings of the server'),
+  pingMissesMax: integer(2, 1, 10, 'unanswered pings after which a socket is dropped'),
+  bufferedBytesMax: integer(262_144, 1_024, 16_777_216, 'unsent bytes after which a slow reader is dropped'),
+  messagesPerSecond: integer(20, 1, 10_000, 'messages a second from one socket, in the long run'),
+  messagesBurst: integer(60, 1, 100_000, 'messages from one socket at once'),
+  addressSocketsMax: integer(20, 1, 100_000, 'open sockets of one IPv4 address or one IPv6 /64'),
+  addressConnectsPerMinute: integer(30, 1, 1_000_000, 'new sockets a minute of one IPv4 address or one IPv6 /64'),
+  roomSocketsMax: integer(32, 2, 10_000, 'sockets in one room'),
+  socketsMax: integer(5_000, 1, 1_000_000, 'sockets in all'),
+  roomsMax: integer(2_000, 1, 1_000_000, 'rooms in all'),
+  resumeMs: integer(120_000, 0, dayMs, 'how long a peer that lost its socket may take up its id again'),
+  drainMs: integer(5_000, 0, 600_000, 'on SIGTERM: time between telling the peers and closing their sockets'),
+  retryAfterMs: integer(1_000, 0, 600_000, 'on SIGTERM: when the peers are asked to come back'),
+} as const
+
+type OptionTable = typeof optionTable
+export type OptionName = keyof OptionTable
+type ValueOf<Spec> = Spec extends OptionSpec<infer Value> ? Value : never
+
+/** Every option with a checked value. */
+export type SignalingOptions = { readonly [Name in OptionName]: ValueOf<OptionTable[Name]> }
+export type GivenOptions = { readonly [Name in OptionName]?: SignalingOptions[Name] | undefined }
+
+const optionNames = Object.keys(optionTable) as readonly OptionName[]
+
+/** An option that is not one, or has a value that it can not have. */
+export class OptionError extends Error {
+  readonly code = 'InvalidArgument'
+  /** The option as the caller wrote it: a name, a flag or an environment variable. */
+  readonly option: string
+
+  constructor(option: string, problem: string) {
+    super(`${option}: ${problem}`)
+    this.name = 'OptionError'
+    this.option = option
+  }
+}
+
+/** Checks what was given and fills in the rest. Throws OptionError. */
+export function resolveOptions(given: GivenOptions): SignalingOptions {
+  for (const name of Object.keys(given)) {
+    if (!isOptionName(name)) throw new OptionError(name, 'there is no such option')
+  }
+  return resolve((name) => ({ writtenAs: name, value: given[name] }))
+}
+
+export type CommandLine =
+  | { readonly command: 'help' }
+  | { readonly command: 'version' }
+  | { readonly command: 'serve'; readonly options: SignalingOptions }
+
+/** Reads the command's flags; where there is none, the environment. Throws OptionError. */
+export function readCommandLine(
+  argv: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): CommandLine {
+  const flags = new Map<OptionName, string>()
+  const rest = [...argv]
+  for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
+    if (word === '--help' || word === '-h') return { command: 'help' }
+    if (word === '--version') return { command: 'version' }
+    const equals = word.indexOf('=')
+    const flag = equals < 0 ? word : word.slice(0, equals)
+    const name = optionNames.find((candidate) => flagOf(candidate) === flag)
+    if (name === undefined) throw new OptionError(flag, 'there is no such flag (see --help)')
+    const value = equals < 0 ? rest.shift() : word.slice(equals + 1)
+    if (value === undefined || (equals < 0 && value.startsWith('--'))) throw new OptionError(flag, 'needs a value')
+    const earlier = flags.get(name)
+    if (earlier !== undefined && !optionTable[name].isList) throw new OptionError(flag, 'given twice')
+    flags.set(name, earlier === undefined ? value : `${earlier},${value}`)
+  }
+  const options = resolve((name) => {
+    const flag = flags.get(name)
+    if (flag !== undefined) return { writtenAs: flagOf(name), value: optionTable[name].fromText(flag) }
+    const variable = environment[variableOf(name)]
+    if (variable === undefined || variable === '') return { writtenAs: name, value: undefined }
+    return { writtenAs: variableOf(name), value: optionTable[name].fromText(variable) }
+  })
+  return { command: 'serve', options }
+}
+
+export function flagOf(name: OptionName): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+}
+
+export function variableOf(name: OptionName): string {
+  return `WEPAXOS_SIGNALING_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+}
+
+/** What `--help` prints. */
+export function helpText(): string {
+  const rows = optionNames.map((name) => {
+    const { placeholder, help } = optionTable[name]
+    return { left: `  ${flagOf(name)} ${placeholder}`, right: `${help} (${initialText(name) || 'none'})` }
+  })
+  rows.push(
+    { left: '  --help', right: 'print this and stop' },
+    { left: '  --version', right: 'print the version and stop' },
+  )
+  const width = Math.max(...rows.map(({ left }) => left.length)) + 2
+  return [
+    'wepaxos-signaling: introduces wepaxos peers to each other',
+    '',
+    'Usage: wepaxos-signaling [flags]',
+    '',
+    ...rows.map(({ left, right }) => left.padEnd(width) + right),
+    '',
+    `Each flag has an environment variable, which the flag overrides: ${flagOf('port')} is ${variableOf('port')}.`,
+    '',
+  ].join('\n')
+}
+
+/** The table of the README. */
+export function optionsMarkdown(): string {
+  const rows = optionNames.map((name) => {
+    const initial = initialText(name)
+    const cells = [`\`${flagOf(name)}\``, `\`${variableOf(name)}\``, initial === '' ? 'none' : `\`${initial}\``]
+    return `| ${[...cells, optionTable[name].help].join(' | ')} |`
+  })
+  return ['| flag | environment variable | default | what it is |', '| --- | --- | --- | --- |', ...rows].join('\n')
+}
+
+function initialText(name: OptionName): string {
+  return String(optionTable[name].initial)
+}
+
+function resolve(
+  read: (name: OptionName) => { readonly writtenAs: string; readonly value: unknown },
+): SignalingOptions {
+  const values = optionNames.map((name) => {
+    const spec: OptionSpec<unknown> = optionTable[name]
+    const { writtenAs, value } = read(name)
+    if (value === undefined) return [name, spec.initial]
+    if (!spec.accepts(value)) throw new OptionError(writtenAs, `expected ${spec.expects}, got ${shown(value)}`)
+    return [name, value]
+  })
+  // Each value passed the check of its own row just now.
+  return Object.fromEntries(values) as SignalingOptions
+}
+
+function isOptionName(name: string): name is OptionName {
+  return Object.hasOwn(optionTable, name)
+}
+
+function shown(value: unknown): string {
+  const json = JSON.stringify(value) ?? typeof value
+  return json.length > 100 ? `${json.slice(0, 100)}…` : json
+}
+
+function isAddressOrSubnet(entry: string): boolean {
+  const [address = '', prefix, ...more] = entry.split('/')
+  const version = isIP(address)
+  if (version === 0 || more.length > 0) return false
+  return prefix === undefined || (/^[0-9]{1,3}$/.test(prefix) && Number(prefix) <= (version === 4 ? 32 : 128))
+}

@@ -1,0 +1,543 @@
+import { createServer } from 'node:http'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { joinedPeer, openPeer, openTcp, peerId, roomId, startServer, TestPeer } from './fixtures.ts'
+import { createSignalingServer } from './server.ts'
+import { signalingProtocol } from './wire.ts'
+
+const [ada, bob] = [peerId('ada'), peerId('bob')]
+const upgradeLines = [
+  'GET / HTTP/1.1',
+  'Host: localhost',
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+  `Sec-WebSocket-Protocol: ${signalingProtocol}`,
+]
+
+describe('a room', () => {
+  it('introduces peers: each hears who is there and who comes', async () => {
+    const { url, server } = await startServer()
+    const first = await joinedPeer(url, 'a', 'ada')
+    const second = await joinedPeer(url, 'a', 'bob')
+    expect(first.welcome).toMatchObject({ you: ada, peers: [] })
+    expect(second.welcome).toMatchObject({ you: bob, peers: [ada] })
+    expect(first.welcome.limits).toMatchObject({ messageBytesMax: 16_384, messagesPerSecond: 20 })
+    expect(await first.peer.expect('peer-joined')).toEqual({ type: 'peer-joined', id: bob })
+    expect(server.gauges()).toMatchObject({ sockets: 2, rooms: 1, members: 2 })
+  })
+
+  it('passes a payload on as it came, whatever its keys, and stamps the sender', async () => {
+    const { url, server } = await startServer()
+    const { peer: sender } = await joinedPeer(url, 'a', 'ada')
+    const { peer: receiver } = await joinedPeer(url, 'a', 'bob')
+    const data = '{"__proto__":{"polluted":true},"ct":"…","constructor":[1,null]}'
+    sender.sayRaw(`{"type":"signal","to":"${bob}","data":${data}}`)
+    const signal = await receiver.expect('signal')
+    expect(signal.from).toBe(ada)
+    expect(JSON.stringify(signal.data)).toBe(data)
+    expect(Object.hasOwn(Object.prototype, 'polluted')).toBe(false)
+    expect(server.metrics.count('signals_relayed_total')).toBe(1)
+  })
+
+  it('ends a sender that names a `from` of its own', async () => {
+    const { url } = await startServer()
+    const { peer } = await joinedPeer(url, 'a', 'ada')
+    peer.say({ type: 'signal', to: ada, from: bob, data: 'x' })
+    expect(await peer.closed).toEqual({ code: 4400, reason: 'bad-message' })
+  })
+
+  it('keeps the order of one sender', async () => {
+    const { url } = await startServer()
+    const { peer: sender } = await joinedPeer(url, 'a', 'ada')
+    const { peer: receiver } = await joinedPeer(url, 'a', 'bob')
+    const sent = Array.from({ length: 40 }, (_, at) => String(at))
+    for (const data of sent) sender.say({ type: 'signal', to: bob, data })
+    const received: unknown[] = []
+    for (const _ of sent) received.push((await receiver.expect('signal')).data)
+    expect(received).toEqual(sent)
+  })
+
+  it('is closed to other rooms: a signal to a peer of another room is to nobody', async () => {
+    const { url } = await startServer()
+    const { peer: sender } = await joinedPeer(url, 'a', 'ada')
+    const { peer: stranger } = await joinedPeer(url, 'b', 'bob')
+    sender.say({ type: 'signal', to: bob, data: 'x' })
+    expect(await sender.expect('error')).toEqual({ type: 'error', code: 'unknown-peer', to: bob })
+    expect(await stranger.hearsNothingElse()).toBe(true)
+    expect(await sender.hearsNothingElse()).toBe(true)
+  })
+
+  it('tells a polite goodbye from a lost connection', async () => {
+    const { url } = await startServer()
+    const { peer: watcher } = await joinedPeer(url, 'a', 'eve')
+    const { peer: polite } = await joinedPeer(url, 'a', 'ada')
+    const { peer: lost } = await joinedPeer(url, 'a', 'bob')
+    await watcher.expect('peer-joined')
+    await watcher.expect('peer-joined')
+    polite.socket.close(1000)
+    expect(await watcher.expect('peer-left')).toMatchObject({ id: ada, reason: 'left' })
+    lost.socket.terminate()
+    expect(await watcher.expect('peer-left')).toMatchObject({ id: bob, reason: 'gone' })
+  })
+
+  it('answers a ping', async () => {
+    const { url } = await startServer()
+    const { peer } = await joinedPeer(url, 'a', 'ada')
+    peer.say({ type: 'ping' })
+    expect(await peer.expect('pong')).toEqual({ type: 'pong' })
+  })
+})
+
+describe('a resume token', () => {
+  it('replaces the older socket, which is closed with 4409, and the room hears of both', async () => {
+    const { url, server } = await startServer()
+    const old = await joinedPeer(url, 'a', 'ada')
+    const { peer: watcher } = await joinedPeer(url, 'a', 'bob')
+    const fresh = await openPeer(url)
+    const welcome = await fresh.join('a', 'ada', { resume: old.welcome.resume })
+    expect(welcome.peers).toEqual([bob])
+    expect(await old.peer.closed).toEqual({ code: 4409, reason: 'replaced' })
+    expect(await watcher.expect('peer-left')).toMatchObject({ id: ada, reason: 'replaced' })
+    expect(await watcher.expect('peer-joined')).toMatchObject({ id: ada })
+    watcher.say({ type: 'signal', to: ada, data: 'to the new one' })
+    expect(await fresh.expect('signal')).toMatchObject({ data: 'to the new one' })
+    // The old socket's end is no second leave.
+    expect(await watcher.hearsNothingElse()).toBe(true)
+    expect(server.gauges().members).toBe(2)
+  })
+
+  it('is needed for an id that is present, and for one that was lost a moment ago', async () => {
+    const { url } = await startServer()
+    const { peer: watcher } = await joinedPeer(url, 'a', 'bob')
+    const { peer, welcome } = await joinedPeer(url, 'a', 'ada')
+    await watcher.expect('peer-joined')
+    const hello = { type: 'hello', room: roomId('a'), id: ada }
+    const thief = await openPeer(url)
+    thief.say({ ...hello, resume: 'guessed' })
+    expect(await thief.expect('error')).toMatchObject({ code: 'id-in-use' })
+    expect(await thief.closed).toEqual({ code: 4409, reason: 'id-in-use' })
+
+    peer.socket.terminate()
+    await watcher.expect('peer-left')
+    const lateThief = await openPeer(url)
+    lateThief.say(hello)
+    expect((await lateThief.closed).code).toBe(4409)
+    const owner = await openPeer(url)
+    expect(await owner.join('a', 'ada', { resume: welcome.resume })).toMatchObject({ peers: [bob] })
+  })
+
+  it('of a server that was started anew since then does not stand in the way', async () => {
+    const { url } = await startServer()
+    const peer = await openPeer(url)
+    expect(await peer.join('a', 'ada', { resume: 'from-an-earlier-process' })).toMatchObject({ you: ada })
+  })
+})
+
+describe('bad input', () => {
+  const hello = JSON.stringify({ type: 'hello', room: roomId('a'), id: ada })
+
+  it.each<[string, string | Buffer, string]>([
+    ['text that is no JSON', 'garbage', 'bad-message'],
+    ['a binary frame', Buffer.from(hello), 'bad-message'],
+    ['an unknown type', '{"type":"publish"}', 'bad-message'],
+    ['deep JSON', '['.repeat(16_000), 'bad-message'],
+    ['a prototype key', `{"__proto__":{},${hello.slice(1)}`, 'bad-message'],
+    ['an id named __proto__', '{"type":"hello","room":"__proto__","id":"__proto__"}', 'bad-message'],
+    ['a signal before hello', JSON.stringify({ type: 'signal', to: ada, data: 'x' }), 'hello-expected'],
+    ['a ping before hello', '{"type":"ping"}', 'hello-expected'],
+  ])('%s is refused with 4400, counted, and others are served on', async (_, data, code) => {
+    const { url, server } = await startServer()
+    const peer = await openPeer(url)
+    peer.sayRaw(data)
+    expect(await peer.expect('error')).toMatchObject({ code })
+    expect(await peer.closed).toEqual({ code: 4400, reason: code })
+    expect(server.metricsText()).toContain(`wepaxos_signaling_refusals_total{reason="${code}"} 1\n`)
+    await joinedPeer(url, 'a', 'bob')
+  })
+
+  it('a second hello is refused, and the room hears that the peer is gone', async () => {
+    const { url } = await startServer()
+    const { peer: watcher } = await joinedPeer(url, 'a', 'bob')
+    const { peer } = await joinedPeer(url, 'a', 'ada')
+    await watcher.expect('peer-joined')
+    peer.sayRaw(hello)
+    expect(await peer.closed).toEqual({ code: 4400, reason: 'hello-repeated' })
+    expect(await watcher.expect('peer-left')).toMatchObject({ id: ada, reason: 'removed' })
+  })
+
+  it('a message that is too big is refused with 1009', async () => {
+    const { url, server } = await startServer({ payloadBytesMax: 256 })
+    const peer = await openPeer(url)
+    peer.sayRaw('x'.repeat(257))
+    expect((await peer.closed).code).toBe(1009)
+    expect(server.metrics.refusals('too-big')).toBe(1)
+  })
+
+  it('a message in too many fragments is refused with 1008', async () => {
+    const { url, server } = await startServer({ fragmentsMax: 2 })
+    const peer = await openPeer(url)
+    for (const _ of [1, 2, 3]) peer.socket.send('x', { fin: false })
+    expect((await peer.closed).code).toBe(1008)
+    expect(server.metrics.refusals('too-many-fragments')).toBe(1)
+  })
+
+  it('bytes that are no WebSocket frames end that connection only', async () => {
+    const running = await startServer()
+    const { socket, ended } = openTcp(running)
+    socket.write(`${upgradeLines.join('\r\n')}\r\n\r\n`)
+    socket.write(Buffer.alloc(2_000, 0xff))
+    expect(await ended).toContain('101 Switching Protocols')
+    expect(running.server.metrics.refusals('bad-frame')).toBe(1)
+    await joinedPeer(running.url, 'a', 'ada')
+  })
+
+  it('text that is no HTTP ends that connection only', async () => {
+    const running = await startServer()
+    const { socket, ended } = openTcp(running)
+    socket.write('\u0016\u0003\u0001 no HTTP\r\n\r\n')
+    expect(await ended).toContain('400 Bad Request')
+    await joinedPeer(running.url, 'a', 'ada')
+  })
+})
+
+describe('limits', () => {
+  it('a socket that says nothing is closed with 1008', async () => {
+    const { url } = await startServer({ firstMessageTimeoutMs: 20 })
+    expect(await new TestPeer(url).closed).toEqual({ code: 1008, reason: 'hello-timeout' })
+  })
+
+  it('a connection that sends no headers is ended', async () => {
+    const running = await startServer({ headersTimeoutMs: 50 })
+    const silent = openTcp(running)
+    const slow = openTcp(running)
+    slow.socket.write('GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ')
+    expect(await slow.ended).toContain('408 Request Timeout')
+    await silent.ended
+  })
+
+  it('a peer that misses two pings is dropped, one that answers stays', async () => {
+    const { url, server } = await startServer({ pingIntervalMs: 50 })
+    const { peer: alive } = await joinedPeer(url, 'a', 'ada')
+    const { peer: silent } = await joinedPeer(url, 'a', 'bob', { autoPong: false })
+    await alive.expect('peer-joined')
+    expect(await alive.expect('peer-left')).toMatchObject({ id: bob, reason: 'gone' })
+    expect((await silent.closed).code).toBe(1006)
+    expect(server.metrics.refusals('silent')).toBe(1)
+    expect(await alive.hearsNothingElse()).toBe(true)
+  })
+
+  it('a socket that sends too fast is closed with 4429', async () => {
+    const { url } = await startServer({ messagesBurst: 3, messagesPerSecond: 1 })
+    const { peer } = await joinedPeer(url, 'a', 'ada')
+    for (let sent = 0; sent < 100; sent++) peer.say({ type: 'ping' })
+    expect(await peer.closed).toEqual({ code: 4429, reason: 'too-many-messages' })
+  })
+
+  it('a flood of WebSocket pings is a flood', async () => {
+    const { url } = await startServer({ messagesBurst: 10, messagesPerSecond: 1 })
+    const { peer } = await joinedPeer(url, 'a', 'ada')
+    for (let sent = 0; sent < 1_000; sent++) peer.socket.ping()
+    expect((await peer.closed).code).toBe(4429)
+  })
+
+  it('a peer that does not read is dropped before the server holds more than the limit for it', async () => {
+    const { url, server } = await startServer({
+      bufferedBytesMax: 32_768,
+      messagesPerSecond: 10_000,
+      messagesBurst: 100_000,
+    })
+    const { peer: sender } = await joinedPeer(url, 'a', 'ada')
+    const { peer: reader } = await joinedPeer(url, 'a', 'bob')
+    await sender.expect('peer-joined')
+    reader.socket.pause()
+    const left = sender.expect('peer-left')
+    let isLeft = false
+    void left.finally(() => {
+      isLeft = true
+    })
+    const data = 'x'.repeat(16_000)
+    while (!isLeft) {
+      const text = JSON.stringify({ type: 'signal', to: bob, data })
+      await new Promise((resolve) => sender.socket.send(text, resolve))
+    }
+    expect(await left).toMatchObject({ id: bob, reason: 'gone' })
+    expect(server.metrics.refusals('slow-reader')).toBe(1)
+  })
+
+  it('one address may hold only so many sockets, and each closed one makes place', async () => {
+    const { url, server } = await startServer({ addressSocketsMax: 1 })
+    const { peer: first } = await joinedPeer(url, 'a', 'ada')
+    expect(await new TestPeer(url).closed).toEqual({ code: 4429, reason: 'too-many-sockets' })
+    first.socket.close(1000)
+    await vi.waitFor(() => expect(server.gauges().sockets).toBe(0))
+    await joinedPeer(url, 'a', 'ada')
+  })
+
+  it('one address may connect only so often in a minute', async () => {
+    const { url } = await startServer({ addressConnectsPerMinute: 2 })
+    await openPeer(url)
+    await openPeer(url)
+    expect(await new TestPeer(url).closed).toEqual({ code: 4429, reason: 'too-many-connects' })
+  })
+
+  it('behind a trusted proxy each client counts for itself, an IPv6 /64 as one', async () => {
+    const { url } = await startServer({ addressSocketsMax: 1, trustedProxies: ['127.0.0.1'] })
+    const from = (address: string) => ({ headers: { 'x-forwarded-for': address } })
+    await openPeer(url, from('192.0.2.1'))
+    await openPeer(url, from('2001:db8:0:1::1'))
+    await openPeer(url, from('2001:db8:0:2::1'))
+    expect((await new TestPeer(url, from('2001:db8:0:1::ffff')).closed).code).toBe(4429)
+    expect((await new TestPeer(url, from('203.0.113.5, 192.0.2.1')).closed).code).toBe(4429)
+  })
+
+  it('without a trusted proxy the forwarded address counts for nothing', async () => {
+    const { url } = await startServer({ addressSocketsMax: 1 })
+    await openPeer(url, { headers: { 'x-forwarded-for': '192.0.2.1' } })
+    expect((await new TestPeer(url, { headers: { 'x-forwarded-for': '192.0.2.2' } }).closed).code).toBe(4429)
+  })
+
+  it.each([
+    ['sockets', { socketsMax: 2 }, 'server-full', 'a'],
+    ['rooms', { roomsMax: 1 }, 'server-full', 'b'],
+    ['peers in a room', { roomSocketsMax: 2 }, 'room-full', 'a'],
+  ])('there are only so many %s: one more is asked to come later', async (_, limits, reason, room) => {
+    const { url } = await startServer(limits)
+    await joinedPeer(url, 'a', 'ada')
+    await joinedPeer(url, 'a', 'bob')
+    const late = new TestPeer(url)
+    late.socket.on('open', () => late.say({ type: 'hello', room: roomId(room), id: peerId('cyd') }))
+    expect(await late.closed).toEqual({ code: 1013, reason })
+  })
+
+  it('refusals that pile up get no WebSocket any more', async () => {
+    const running = await startServer({ socketsMax: 1 })
+    await openPeer(running.url)
+    // They never answer the goodbye.
+    const refused = Array.from({ length: 80 }, () => {
+      const connection = openTcp(running)
+      connection.socket.write(`${upgradeLines.join('\r\n')}\r\n\r\n`)
+      return connection
+    })
+    const answers = await Promise.all(
+      refused.map(
+        ({ socket }) => new Promise<string>((resolve) => socket.once('data', (text) => resolve(String(text)))),
+      ),
+    )
+    expect(answers.filter((text) => text.includes(' 101 '))).toHaveLength(64)
+    expect(answers.filter((text) => text.includes(' 503 '))).toHaveLength(16)
+  })
+})
+
+describe('who may come in', () => {
+  it('only pages of the named origins, compared exactly', async () => {
+    const { url } = await startServer({ origins: ['https://app.example'] })
+    const from = (origin: string) => new TestPeer(url, { headers: { origin } }).closed
+    const refused = { code: 4403, reason: 'origin-refused' }
+    expect(await from('https://app.example.evil.example')).toEqual(refused)
+    expect(await from('http://app.example')).toEqual(refused)
+    expect(await from('null')).toEqual(refused)
+    expect(await new TestPeer(url).closed).toEqual(refused)
+    await joinedPeer(url, 'a', 'ada', { headers: { origin: 'https://app.example' } })
+  })
+
+  it('every origin when none is named, and the log says so', async () => {
+    const { url, records } = await startServer()
+    await joinedPeer(url, 'a', 'ada', { headers: { origin: 'https://any.example' } })
+    expect(records.map(({ event }) => event)).toContain('open-to-every-origin')
+  })
+
+  it('only who names the subprotocol', async () => {
+    const { url, server } = await startServer()
+    await expect(openPeer(url, { protocols: ['wepaxos.signal.v9'] })).rejects.toThrow('400')
+    await expect(openPeer(url, { protocols: [] })).rejects.toThrow('400')
+    expect(server.metrics.refusals('no-subprotocol')).toBe(2)
+  })
+
+  it('only on the one path', async () => {
+    const { url } = await startServer({ path: '/signal' })
+    await expect(openPeer(url.replace('/signal', '/other'))).rejects.toThrow('404')
+    await joinedPeer(`${url}?query=is-ignored`, 'a', 'ada')
+  })
+
+  it('only whom the authorize hook lets in, which sees the token and where the peer comes from', async () => {
+    const asked: unknown[] = []
+    const { url } = await startServer({
+      authorize: (request) => {
+        asked.push(request)
+        if (request.token === 'good') return 'allow'
+        return request.token === 'elsewhere' ? 'refuse-room' : 'refuse-peer'
+      },
+    })
+    const hello = { type: 'hello', room: roomId('a'), id: ada }
+    const closedAfter = async (token: string) => {
+      const peer = await openPeer(url, { headers: { origin: 'https://app.example' } })
+      peer.say({ ...hello, token })
+      return peer.closed
+    }
+    expect(await closedAfter('bad')).toEqual({ code: 4401, reason: 'not-authorized' })
+    expect(await closedAfter('elsewhere')).toEqual({ code: 4403, reason: 'room-refused' })
+    const peer = await openPeer(url)
+    await peer.join('a', 'ada', { token: 'good' })
+    const { room, id } = hello
+    expect(asked[0]).toEqual({ room, id, token: 'bad', origin: 'https://app.example', address: '127.0.0.1' })
+  })
+
+  it('nobody when the authorize hook throws, or does not answer in time', async () => {
+    const throwing = await startServer({
+      authorize: () => {
+        throw new TypeError('token 1234 is odd')
+      },
+    })
+    const silent = await startServer({ authorize: () => new Promise(() => undefined), authorizeTimeoutMs: 20 })
+    for (const { url, records } of [throwing, silent]) {
+      const peer = await openPeer(url)
+      peer.say({ type: 'hello', room: roomId('a'), id: ada })
+      expect(await peer.closed).toEqual({ code: 1013, reason: 'server-trouble' })
+      expect(records.some(({ event }) => event === 'authorize-failed')).toBe(true)
+      expect(JSON.stringify(records)).not.toContain('1234')
+    }
+  })
+
+  it('not a peer that went away while the hook was asked', async () => {
+    let allow = (): void => undefined
+    let asked = (): void => undefined
+    const isAsked = new Promise<void>((resolve) => {
+      asked = resolve
+    })
+    const { url, server } = await startServer({
+      authorize: () => {
+        asked()
+        return new Promise((resolve) => {
+          allow = () => resolve('allow')
+        })
+      },
+    })
+    const peer = await openPeer(url)
+    peer.say({ type: 'hello', room: roomId('a'), id: ada })
+    await isAsked
+    peer.sayRaw('no message before the welcome')
+    expect((await peer.closed).code).toBe(4400)
+    allow()
+    // Everything that the hook's answer sets going is done before the next turn.
+    await new Promise(setImmediate)
+    expect(server.gauges()).toMatchObject({ rooms: 0, members: 0 })
+  })
+})
+
+describe('the end', () => {
+  it('drains: says when to come back, takes nobody, and still relays', async () => {
+    const { url, port, server } = await startServer({ drainMs: 600_000, retryAfterMs: 7 })
+    const { peer } = await joinedPeer(url, 'a', 'ada')
+    const { peer: other } = await joinedPeer(url, 'a', 'bob')
+    void server.drain()
+    await peer.expect('peer-joined')
+    expect(await peer.expect('drain')).toEqual({ type: 'drain', retryAfterMs: 7 })
+    expect(await new TestPeer(url).closed).toEqual({ code: 1013, reason: 'draining' })
+    expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(503)
+    peer.say({ type: 'signal', to: bob, data: 'still relayed' })
+    await other.expect('drain')
+    expect(await other.expect('signal')).toMatchObject({ data: 'still relayed' })
+  })
+
+  it('drains: closes those that stay too long with 1001', async () => {
+    const { url, server } = await startServer({ drainMs: 20 })
+    const { peer } = await joinedPeer(url, 'a', 'ada')
+    await server.drain()
+    expect(await peer.closed).toEqual({ code: 1001, reason: 'draining' })
+    expect(server.gauges()).toMatchObject({ sockets: 0, members: 0, draining: true })
+  })
+
+  it('drains at once when the peers go by themselves', async () => {
+    const { url, server } = await startServer({ drainMs: 600_000 })
+    const { peer } = await joinedPeer(url, 'a', 'ada')
+    const drained = server.drain()
+    await peer.expect('drain')
+    peer.socket.close(1000)
+    await drained
+  })
+
+  it('close ends all sockets with 1001, twice is once, and the port is free again', async () => {
+    const { url, port, server } = await startServer()
+    const { peer } = await joinedPeer(url, 'a', 'ada')
+    await Promise.all([server.close(), server.close()])
+    expect((await peer.closed).code).toBe(1001)
+    const next = await startServer({ port })
+    expect(next.port).toBe(port)
+  })
+
+  it('a port that is taken is an error of listen', async () => {
+    const { port } = await startServer()
+    await expect(createSignalingServer({ port }).listen()).rejects.toThrow('EADDRINUSE')
+  })
+})
+
+describe('HTTP', () => {
+  it('tells health, readiness and metrics, and nothing else', async () => {
+    const { url, port } = await startServer()
+    await joinedPeer(url, 'a', 'ada')
+    const get = (path: string, method = 'GET') => fetch(`http://127.0.0.1:${port}${path}`, { method })
+    expect((await get('/healthz')).status).toBe(200)
+    expect((await get('/readyz')).status).toBe(200)
+    expect((await get('/healthz', 'POST')).status).toBe(405)
+    expect((await get('/')).status).toBe(404)
+    const metrics = await get('/metrics')
+    expect(metrics.headers.get('content-type')).toContain('version=0.0.4')
+    const text = await metrics.text()
+    expect(text).toContain('# TYPE wepaxos_signaling_sockets gauge\nwepaxos_signaling_sockets 1\n')
+    expect(text).toContain('\nwepaxos_signaling_joins_total 1\n')
+    for (const line of text.trimEnd().split('\n'))
+      expect(line).toMatch(/^(# (HELP|TYPE) .+|[a-z_]+(\{[^}]+\})? [0-9]+)$/)
+  })
+
+  it("lives on a caller's own server, beside its requests and its other upgrades", async () => {
+    const http = createServer((request, response) => {
+      if (!running.server.handleRequest(request, response)) response.end('mine')
+    })
+    http.on('upgrade', (request, socket) => {
+      if (request.url === '/mine') socket.end('HTTP/1.1 418 Mine\r\n\r\n')
+    })
+    onTestFinished(() => void http.close())
+    const running = await startServer({ server: http, path: '/signal' })
+    const base = `http://127.0.0.1:${running.port}`
+    expect(await (await fetch(base)).text()).toBe('mine')
+    expect(await (await fetch(`${base}/healthz`)).text()).toBe('ok\n')
+    await expect(openPeer(running.url.replace('/signal', '/mine'))).rejects.toThrow('418')
+    await joinedPeer(running.url, 'a', 'ada')
+    await running.server.close()
+    expect(http.listening).toBe(true)
+  })
+})
+
+describe('the log', () => {
+  it('holds no room id, no token and no payload', async () => {
+    const { url, records } = await startServer({ authorize: () => 'allow' })
+    const peer = await openPeer(url)
+    const { resume } = await peer.join('secret-room', 'ada', { token: 'secret-token' })
+    peer.say({ type: 'signal', to: ada, data: 'secret-payload' })
+    await peer.expect('signal')
+    peer.sayRaw('secret-garbage')
+    await peer.closed
+    const text = JSON.stringify(records)
+    expect(text).toContain('"joined"')
+    expect(text).toContain('"refused"')
+    expect(text).not.toContain('secret')
+    expect(text).not.toContain(resume)
+  })
+
+  it('is silent about single peers unless asked', async () => {
+    const { url, records } = await startServer({ logLevel: 'info' })
+    await joinedPeer(url, 'a', 'ada')
+    expect(records.every(({ level }) => level === 'info')).toBe(true)
+    expect(records.map(({ event }) => event)).toContain('listening')
+  })
+})
+
+it('resume tokens are as hard to guess as 144 random bits', async () => {
+  const { url } = await startServer()
+  const tokens = await Promise.all(
+    ['ada', 'bob', 'cyd'].map(async (name) => (await joinedPeer(url, 'a', name)).welcome.resume),
+  )
+  expect(new Set(tokens).size).toBe(3)
+  for (const token of tokens) expect(token).toMatch(/^[A-Za-z0-9_-]{24}$/)
+})

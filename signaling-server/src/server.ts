@@ -1,0 +1,314 @@
+// The server: listens, decides which connections may come in at all, keeps watch over those that did, and stops politely.
+// What a connected peer may say is in connection.ts.
+import { randomBytes } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { RateLimiterMemory } from 'rate-limiter-flexible'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { addressKey, clientAddress, proxyList } from './address.ts'
+import { type Authorize, Connection, type ConnectionContext } from './connection.ts'
+import { answer, handleRequest, pathOf } from './http.ts'
+import { filteredLog, type Log } from './log.ts'
+import { type Gauges, Metrics } from './metrics.ts'
+import { type GivenOptions, resolveOptions, type SignalingOptions } from './options.ts'
+import { Rooms } from './rooms.ts'
+import { closeCodeOfError, encodeMessage, type FatalErrorCode, signalingProtocol } from './wire.ts'
+
+export interface SignalingSettings extends GivenOptions {
+  /**
+   * The caller's own server. Only upgrades on `path` are taken; other requests and upgrades stay the caller's, who may pass
+   * requests to `handleRequest`, and closes the server. Without it there is an own one.
+   */
+  readonly server?: Server
+  readonly authorize?: Authorize
+  /** Gets each record that `logLevel` lets through; without it nothing is logged. */
+  readonly log?: Log
+}
+
+export interface Listening {
+  readonly host: string
+  readonly port: number
+  /** For peers on the same machine. */
+  readonly url: string
+}
+
+export interface SignalingServer {
+  readonly options: SignalingOptions
+  readonly metrics: Metrics
+  /** Starts to take peers. A server of the caller's that does not listen yet is made to. Rejects when the port is taken. */
+  listen(): Promise<Listening>
+  /**
+   * Takes nobody any more, asks the peers to come back later, and after `drainMs` closes those that are left with 1001.
+   * Resolves when all are gone. /readyz and /metrics still answer.
+   */
+  drain(): Promise<void>
+  /** Ends everything now. Idempotent. */
+  close(): Promise<void>
+  /** Answers /healthz, /readyz and /metrics on a caller's own server; false for other paths. */
+  handleRequest(request: IncomingMessage, response: ServerResponse): boolean
+  gauges(): Gauges
+  metricsText(): string
+}
+
+/** Throws OptionError for a setting that can not be. */
+export function createSignalingServer(settings: SignalingSettings = {}): SignalingServer {
+  return new WebSocketSignalingServer(settings)
+}
+
+/** A peer that is told to go has so long to say its part of the goodbye. */
+const closeTimeoutMs = 2_000
+/** Pieces in which the network may deliver one frame. */
+const chunksMax = 256
+/** Refused sockets that may be in their goodbye at once; more are refused without a word that a page could read. */
+const refusingMax = 64
+/** HTTP connections beyond the sockets, for health checks and refusals. */
+const spareConnections = 256
+
+class WebSocketSignalingServer implements SignalingServer {
+  readonly options: SignalingOptions
+  readonly metrics = new Metrics()
+  readonly #http: Server
+  readonly #ownsHttp: boolean
+  readonly #webSockets: WebSocketServer
+  readonly #log: Log
+  readonly #context: ConnectionContext
+  readonly #connections = new Set<Connection>()
+  readonly #refusing = new Set<WebSocket>()
+  readonly #socketsByAddress = new Map<string, number>()
+  readonly #connects: RateLimiterMemory
+  readonly #proxies: ReturnType<typeof proxyList>
+  readonly #origins: ReadonlySet<string>
+  readonly #onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+  #state: 'idle' | 'listening' | 'draining' | 'closed' = 'idle'
+  #pings: NodeJS.Timeout | undefined
+  #whenEmpty: (() => void)[] = []
+  #closing: Promise<void> | undefined
+
+  constructor({ server, authorize, log, ...given }: SignalingSettings) {
+    this.options = resolveOptions(given)
+    const { logLevel, addressConnectsPerMinute, trustedProxies, origins, socketsMax } = this.options
+    this.#log = log === undefined ? () => undefined : filteredLog(log, logLevel)
+    this.#connects = new RateLimiterMemory({ points: addressConnectsPerMinute, duration: 60 })
+    this.#proxies = proxyList(trustedProxies)
+    this.#origins = new Set(origins)
+    this.#context = {
+      options: this.options,
+      rooms: new Rooms<Connection>({ ...this.options, keptIdsMax: socketsMax }, () =>
+        randomBytes(18).toString('base64url'),
+      ),
+      metrics: this.metrics,
+      log: this.#log,
+      authorize,
+      nowMs: () => performance.now(),
+      onClosed: (connection) => this.#onClosed(connection),
+    }
+    const webSocketOptions = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      autoPong: false,
+      maxPayload: this.options.payloadBytesMax,
+      maxFragments: this.options.fragmentsMax,
+      maxBufferedChunks: chunksMax,
+      closeTimeout: closeTimeoutMs,
+      handleProtocols: () => signalingProtocol,
+    }
+    this.#webSockets = new WebSocketServer(webSocketOptions)
+    this.#ownsHttp = server === undefined
+    this.#http = server ?? this.#createHttpServer()
+    this.#onUpgrade = (request, socket, head) => void this.#upgrade(request, socket, head)
+  }
+
+  async listen(): Promise<Listening> {
+    if (this.#state !== 'idle') throw new Error(`listen: expected a new server, this one is ${this.#state}`)
+    this.#state = 'listening'
+    if (!this.#http.listening) await this.#startHttp()
+    this.#http.on('upgrade', this.#onUpgrade)
+    this.#pings = setInterval(() => {
+      for (const connection of this.#connections) connection.checkAlive()
+    }, this.options.pingIntervalMs)
+    this.#pings.unref()
+    const address = this.#http.address()
+    if (address === null || typeof address === 'string') throw new Error('listen: expected a server on a TCP port')
+    const { address: host, port } = address
+    const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+    const url = `ws://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}${this.options.path}`
+    this.#log({ event: 'listening', level: 'info', url, host, port })
+    if (this.#origins.size === 0) {
+      const message = 'no origins are given: the pages of every website may use this server'
+      this.#log({ event: 'open-to-every-origin', level: 'info', message })
+    }
+    return { host, port, url }
+  }
+
+  async drain(): Promise<void> {
+    if (this.#state === 'listening') {
+      this.#state = 'draining'
+      const { retryAfterMs } = this.options
+      this.#log({ event: 'draining', level: 'info', sockets: this.#connections.size })
+      const text = encodeMessage({ type: 'drain', retryAfterMs })
+      for (const connection of this.#connections) connection.tell(text)
+      const timer = setTimeout(() => this.#closeSockets(), this.options.drainMs)
+      await this.#empty()
+      clearTimeout(timer)
+    }
+    await this.#empty()
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  handleRequest(request: IncomingMessage, response: ServerResponse): boolean {
+    return handleRequest(request, response, {
+      isReady: () => this.#state === 'listening',
+      metricsText: () => this.metricsText(),
+    })
+  }
+
+  gauges(): Gauges {
+    const { roomCount, memberCount, keptIdCount } = this.#context.rooms
+    const draining = this.#state === 'draining'
+    return { sockets: this.#connections.size, rooms: roomCount, members: memberCount, keptIds: keptIdCount, draining }
+  }
+
+  metricsText(): string {
+    return this.metrics.text(this.gauges())
+  }
+
+  #createHttpServer(): Server {
+    const { headersTimeoutMs, socketsMax } = this.options
+    const timeouts = {
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: headersTimeoutMs,
+      // Node looks for late connections only so often; its own 30 s would make nothing of a limit of 5 s.
+      connectionsCheckingInterval: Math.min(headersTimeoutMs, 1_000),
+      keepAliveTimeout: headersTimeoutMs,
+      maxHeaderSize: 8_192,
+    }
+    const server = createServer(timeouts, (request, response) => {
+      if (!this.handleRequest(request, response)) answer(response, 404, 'not found\n')
+    })
+    server.maxConnections = socketsMax + spareConnections
+    return server
+  }
+
+  #startHttp(): Promise<void> {
+    const { host, port } = this.options
+    return new Promise((resolve, reject) => {
+      this.#http.once('error', reject)
+      this.#http.listen(port, host, () => {
+        this.#http.off('error', reject)
+        resolve()
+      })
+    })
+  }
+
+  async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    if (pathOf(request) !== this.options.path) {
+      // On a caller's server other upgrades are others' business.
+      if (this.#ownsHttp) refuseUpgrade(socket, '404 Not Found', 'no WebSocket on this path')
+      return
+    }
+    // Until the WebSocket has it: a socket that breaks without a listener would end the process.
+    const onError = () => socket.destroy()
+    socket.on('error', onError)
+    if (!namesProtocol(request)) {
+      this.metrics.refused('no-subprotocol')
+      return refuseUpgrade(socket, '400 Bad Request', `the subprotocol ${signalingProtocol} is needed`)
+    }
+    const forwardedFor = request.headers['x-forwarded-for']
+    const forwarded = Array.isArray(forwardedFor) ? forwardedFor.join(',') : forwardedFor
+    const address = addressKey(clientAddress(request.socket.remoteAddress ?? '', forwarded, this.#proxies))
+    const origin = request.headers.origin
+    const isWithinRate = await this.#connects.consume(address).then(
+      () => true,
+      () => false,
+    )
+    const refusal = isWithinRate ? this.#refusalOf(address, origin) : 'too-many-connects'
+    socket.off('error', onError)
+    if (refusal !== undefined) return this.#refuse(refusal, address, request, socket, head)
+    this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+      this.#connections.add(new Connection(this.#context, webSocket, { address, origin }))
+      this.#socketsByAddress.set(address, this.#socketsOf(address) + 1)
+      this.metrics.add('sockets_accepted_total')
+    })
+  }
+
+  #refusalOf(address: string, origin: string | undefined): FatalErrorCode | undefined {
+    if (this.#state !== 'listening') return 'draining'
+    if (this.#connections.size >= this.options.socketsMax) return 'server-full'
+    if (this.#socketsOf(address) >= this.options.addressSocketsMax) return 'too-many-sockets'
+    if (this.#origins.size > 0 && (origin === undefined || !this.#origins.has(origin))) return 'origin-refused'
+    return undefined
+  }
+
+  /** A page can read a close code, but not an HTTP status: so the socket is opened only to say why not. */
+  #refuse(error: FatalErrorCode, address: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.metrics.refused(error)
+    this.#log({ event: 'refused', level: 'debug', reason: error, address })
+    if (this.#refusing.size >= refusingMax) {
+      socket.on('error', () => socket.destroy())
+      return refuseUpgrade(socket, '503 Service Unavailable', error)
+    }
+    this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+      this.#refusing.add(webSocket)
+      webSocket.on('error', () => webSocket.terminate())
+      webSocket.on('close', () => this.#refusing.delete(webSocket))
+      webSocket.send(encodeMessage({ type: 'error', code: error }))
+      webSocket.close(closeCodeOfError[error], error)
+    })
+  }
+
+  #socketsOf(address: string): number {
+    return this.#socketsByAddress.get(address) ?? 0
+  }
+
+  #onClosed(connection: Connection): void {
+    this.#connections.delete(connection)
+    const left = this.#socketsOf(connection.address) - 1
+    if (left > 0) this.#socketsByAddress.set(connection.address, left)
+    else this.#socketsByAddress.delete(connection.address)
+    if (this.#connections.size > 0) return
+    for (const resolve of this.#whenEmpty.splice(0)) resolve()
+  }
+
+  #closeSockets(): void {
+    for (const connection of this.#connections) connection.closeForDrain()
+  }
+
+  #empty(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#connections.size === 0) resolve()
+      else this.#whenEmpty.push(resolve)
+    })
+  }
+
+  async #close(): Promise<void> {
+    this.#state = 'closed'
+    clearInterval(this.#pings)
+    this.#http.off('upgrade', this.#onUpgrade)
+    this.#closeSockets()
+    for (const webSocket of this.#refusing) webSocket.terminate()
+    await this.#empty()
+    if (this.#ownsHttp && this.#http.listening) {
+      await new Promise<void>((resolve) => {
+        this.#http.close(() => resolve())
+        this.#http.closeAllConnections()
+      })
+    }
+    this.#log({ event: 'closed', level: 'info' })
+  }
+}
+
+function namesProtocol(request: IncomingMessage): boolean {
+  const offered = request.headers['sec-websocket-protocol'] ?? ''
+  return offered.split(',').some((name) => name.trim() === signalingProtocol)
+}
+
+function refuseUpgrade(socket: Duplex, status: string, body: string): void {
+  const head = `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\n`
+  socket.once('finish', () => socket.destroy())
+  socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+}
