@@ -7,7 +7,7 @@ import type { Replica } from '../src/runtime/api.ts'
 import { openReplicaIn } from '../src/runtime/open-replica.ts'
 import { type KvCommands, type KvQueries, kv } from '../src/state-machines/kv.ts'
 import { AgreementChecker, Violation } from './agreement.ts'
-import { SimulatedDisk } from './disk.ts'
+import { type DiskFaults, SimulatedDisk } from './disk.ts'
 import { judgeHistory, type HistoryEntry, type Operation } from './linearizability.ts'
 import { type NetworkFaults, SimulatedNetwork } from './network.ts'
 import { ProcessClock, World } from './world.ts'
@@ -70,7 +70,8 @@ class Simulation {
   readonly #world: World
   readonly #random: Random
   readonly #network: SimulatedNetwork
-  readonly #diskFaults
+  readonly #diskFaults: DiskFaults
+  readonly #writeFailure: number
   readonly #agreement = new AgreementChecker()
   readonly #processes: Process[] = []
   readonly #history: HistoryEntry[] = []
@@ -93,7 +94,8 @@ class Simulation {
       delayMaxMs: random.pick([1, 5, 30]),
     }
     this.#network = new SimulatedNetwork(this.#world, faults)
-    this.#diskFaults = { writeMaxMs: random.pick([0, 1, 10]), failure: random.pick([0, 0, 0.0005]) }
+    this.#diskFaults = { writeMaxMs: random.pick([0, 1, 10]), failure: 0 }
+    this.#writeFailure = random.pick([0, 0, 0.002])
     this.#keysUsed = random.pick([1, 2, 8])
   }
 
@@ -234,6 +236,7 @@ class Simulation {
   }
 
   async #misadventure(steps: number): Promise<void> {
+    this.#diskFaults.failure = this.#writeFailure
     for (let index = 0; index < steps; index++) {
       this.#adventure()
       await this.#for(this.#random.next() * 8)
@@ -291,8 +294,9 @@ class Simulation {
       },
       (error: unknown) => {
         const { code } = error as WepaxosError
+        const expected: ReadonlySet<string> = new Set(['Timeout', 'StorageFailed', 'QuorumUnavailable', 'LastMember'])
         // could not get out in time: it stays, or is asked again after healing
-        if (process.life === life && code !== 'Timeout' && code !== 'StorageFailed') this.#failure ??= error
+        if (process.life === life && !expected.has(code)) this.#failure ??= error
       },
     )
   }

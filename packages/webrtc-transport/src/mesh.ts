@@ -181,7 +181,7 @@ export class Mesh {
     const peer = this.#ensure(from)
     peer.present = true
     peer.departed = false
-    {
+    if (nonce !== peer.theirNonce) {
       this.#dropLink(peer, 'the peer began anew')
       peer.theirNonce = nonce
       this.#expectLink(peer)

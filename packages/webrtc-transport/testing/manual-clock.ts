@@ -56,8 +56,26 @@ export class ManualClock implements Clock {
   }
 }
 
-/** Lets everything run that waits for nothing but its turn, WebCrypto's work included. */
+/** WebCrypto's work that has not ended. It is done on other threads, so no number of turns is sure to be enough for it. */
+let pendingCrypto = 0
+for (const name of ['encrypt', 'decrypt', 'deriveKey', 'deriveBits', 'importKey'] as const) {
+  const { subtle } = crypto
+  const original = subtle[name] as (...parameters: unknown[]) => Promise<unknown>
+  Object.defineProperty(subtle, name, {
+    value: async (...parameters: unknown[]) => {
+      pendingCrypto += 1
+      try {
+        return await original.apply(subtle, parameters)
+      } finally {
+        pendingCrypto -= 1
+      }
+    },
+  })
+}
+
+/** Lets everything run that waits for nothing but its turn, or for WebCrypto. */
 export async function settle(): Promise<void> {
-  // WebCrypto answers from another thread, so microtasks alone do not reach its end.
-  for (let turn = 0; turn < 6; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve))
+  for (let quietTurns = 0; quietTurns < 3; quietTurns = pendingCrypto === 0 ? quietTurns + 1 : 0) {
+    await new Promise<void>((resolve) => setImmediate(resolve))
+  }
 }

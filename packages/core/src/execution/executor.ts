@@ -245,13 +245,13 @@ export class Executor {
         }
         continue
       }
-      collect(must(this.#everything[row], 'a row of the epoch'), vertex, upTo, 'write', found)
+      collect(must(this.#everything[row], 'a row of the epoch'), vertex, row, upTo, 'write', found)
       if (command.kind !== 'application') continue
       for (const { footprint } of command.proposals) {
         if (footprint === 'everything') continue
         for (const { key, mode } of footprint) {
           const keyRow = this.#keys.get(key)?.[row]
-          if (keyRow !== undefined) collect(keyRow, vertex, upTo, mode, found)
+          if (keyRow !== undefined) collect(keyRow, vertex, row, upTo, mode, found)
         }
       }
     }
@@ -377,8 +377,23 @@ function trim(keyRow: KeyRow): void {
   }
 }
 
-/** Unexecuted entries with seq ≤ upTo that conflict with an access of `mode`, from the highest down. */
-function collect(keyRow: KeyRow, vertex: Vertex, upTo: Seq, mode: AccessMode, found: Vertex[]): void {
+/**
+ * Unexecuted entries with seq ≤ upTo that conflict with an access of `mode`. In the vertex's own row those above and those
+ * below it are gone through apart: leaving out what another edge implies rests on each vertex having an edge to the nearest
+ * one below itself in its own row, so nothing above may stand in for that. (Two vertices that see each other would each
+ * leave the rest to the other.)
+ */
+function collect(keyRow: KeyRow, vertex: Vertex, row: Row, upTo: Seq, mode: AccessMode, found: Vertex[]): void {
+  if (row === vertex.row && upTo >= vertex.seq) {
+    collectRange(keyRow, vertex.seq + 1, upTo, mode, found)
+    collectRange(keyRow, 1, vertex.seq - 1, mode, found)
+  } else {
+    collectRange(keyRow, 1, upTo, mode, found)
+  }
+}
+
+/** Entries with from ≤ seq ≤ upTo, from the highest down. */
+function collectRange(keyRow: KeyRow, from: Seq, upTo: Seq, mode: AccessMode, found: Vertex[]): void {
   const { vertices, modes, head } = keyRow
   let low = head
   let high = vertices.length
@@ -387,14 +402,12 @@ function collect(keyRow: KeyRow, vertex: Vertex, upTo: Seq, mode: AccessMode, fo
     if (must(vertices[middle], 'within the list').seq <= upTo) low = middle + 1
     else high = middle
   }
-  // A conflicting write already found: what it depends on below itself in its row is reached through it. That rests on
-  // each vertex having an edge to the nearest one below itself in its own row, so one above itself must not stand in for
-  // that: two vertices that see each other would each leave the rest to the other.
+  /** A conflicting write already found: what it depends on below itself in its row is reached through it. */
   let through: Vertex | undefined
   for (let at = low - 1; at >= head; at--) {
     const other = must(vertices[at], 'within the list')
-    if (other === vertex) through = undefined
-    if (other.executed || other === vertex) continue
+    if (other.seq < from) return
+    if (other.executed) continue
     if (through !== undefined && (through.deps[other.row] ?? 0) >= other.seq) return
     const otherMode = modes[at] ?? 'write'
     if (commutes(otherMode, mode)) continue

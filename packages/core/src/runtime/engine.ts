@@ -18,6 +18,7 @@ import type { Effect, Input } from '../protocol/effect.ts'
 import { type Epoch, type ReplicaId, replicaIdFromBytes, type Seq } from '../protocol/ids.ts'
 import { type CommittedInstance, type Instance, isCommitted } from '../protocol/instance.ts'
 import { canPropose } from '../protocol/pre-accept.ts'
+import { quorumsOf } from '../protocol/quorum.ts'
 import { step } from '../protocol/replica.ts'
 import {
   createReplicaState,
@@ -319,8 +320,19 @@ export class Engine {
   startLeaving(): void {
     this.#mustBeOpen()
     const running = this.#running
-    if (running?.role === 'voter' && running.members.voters.length === 1 && this.#successor(running) === undefined) {
-      throw new WepaxosError('LastMember', 'the last member can not leave: close() keeps its state, and the room with it')
+    if (running?.role === 'voter') {
+      const next = nextMembership(running.members, new Map([[this.self, 'none']]), this.#options.votersMax, this.#successor(running))
+      if (next === null) {
+        throw new WepaxosError('LastMember', 'the last member can not leave: close() keeps its state, and the room with it')
+      }
+      const { reachable, needed } = this.#quorumOf(running, next)
+      if (reachable < needed) {
+        throw new WepaxosError(
+          'QuorumUnavailable',
+          `without this replica ${reachable} of the ${next.voters.length} other voters could be reached, and ${needed} are needed`,
+          { reachable, needed, members: next.voters.length },
+        )
+      }
     }
     this.#leaving = true
     this.#turn(() => {})
@@ -526,9 +538,9 @@ export class Engine {
     running.executor.commit(instance)
     const { command, id } = instance
     const own = id.row === running.protocol.row
-    if (own && path === 'fast') this.#counts.fastPath++
-    if (own && path === 'slow') this.#counts.slowPath++
     if (command.kind === 'application') {
+      if (own && path === 'fast') this.#counts.fastPath++
+      if (own && path === 'slow') this.#counts.slowPath++
       for (const proposal of command.proposals) {
         if (proposal.session === this.self) this.#proposals.markCommitted(proposal.number)
       }
@@ -767,6 +779,15 @@ export class Engine {
     return true
   }
 
+  /** Whether the voters of `next` could go on at once: nobody is to end an epoch into a stand-still. */
+  #quorumOf(running: Running, next: Membership): { readonly reachable: number; readonly needed: number } {
+    const reachable = next.voters.filter((id) => {
+      const row = running.protocol.rows.get(id)
+      return id === this.self || (row === undefined ? running.protocol.connected.has(id) : !isSuspected(running.protocol, row))
+    }).length
+    return { reachable, needed: quorumsOf(next.voters.length).slow }
+  }
+
   /** Proposes a barrier where there is a reason for one. */
   #considerBarrier(running: Running): void {
     if (running.role !== 'voter' || !running.durable || running.barrierSeq !== null || !canPropose(running.protocol)) return
@@ -781,6 +802,10 @@ export class Engine {
       running.executedInEpoch >= this.#options.checkpointEvery &&
       this.#isFirstReachable(running)
     if (next === null && !full && this.#checkpointWaiters.length === 0) return
+    if (next !== null) {
+      const { reachable, needed } = this.#quorumOf(running, next)
+      if (reachable < needed) return
+    }
     running.barrierSeq = running.protocol.nextSeq
     const command = { kind: 'barrier', next: next ?? running.members } as const
     this.#carryOut(running, step(running.protocol, { kind: 'propose', command }, this.#options.clock.now()))

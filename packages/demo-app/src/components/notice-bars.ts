@@ -2,10 +2,13 @@
 // not answer. Each says what still works and what can be done.
 import type { Status } from '@wepaxos/core'
 import type { Room } from '@wepaxos/webrtc-transport'
-import { css, html, LitElement, nothing, type TemplateResult } from 'lit'
+import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from 'lit'
 import { adviseWithoutQuorum, describeError } from '../plain-words.ts'
 import type { RoomPresence } from '../room-presence.ts'
 import { controls } from './shared-styles.ts'
+
+/** A page that has just opened, or a server that restarts, is no cause for alarm. */
+const signalingGraceMs = 1_500
 
 export class NoticeBars extends LitElement {
   static override properties = {
@@ -13,19 +16,20 @@ export class NoticeBars extends LitElement {
     signaling: { attribute: false },
     peers: { attribute: false },
     presence: { attribute: false },
+    signalingOverdue: { state: true },
   }
   static override styles = [
     controls,
     css`
       :host {
-        display: grid;
-        gap: var(--space-2);
+        display: block;
       }
       .notice {
         display: flex;
         flex-wrap: wrap;
         align-items: center;
         gap: var(--space-2) var(--space-4);
+        margin-bottom: var(--space-3);
         padding: var(--space-3) var(--space-4);
         border-radius: var(--radius-l);
         background: var(--warn-wash);
@@ -54,6 +58,30 @@ export class NoticeBars extends LitElement {
   /** How many other pages are connected. */
   declare peers: number
   declare presence: RoomPresence
+  declare signalingOverdue: boolean
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor() {
+    super()
+    this.signalingOverdue = false
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback()
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
+  protected override willUpdate(changed: PropertyValues<this>): void {
+    if (!changed.has('signaling')) return
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.signalingOverdue = false
+    if (this.signaling === 'open') return
+    this.#timer = setTimeout(() => {
+      this.signalingOverdue = true
+    }, signalingGraceMs)
+  }
 
   protected override render(): TemplateResult {
     return html`<div role="status">${this.#renderStatus()}</div>
@@ -97,7 +125,7 @@ export class NoticeBars extends LitElement {
   }
 
   #renderSignaling(): TemplateResult | typeof nothing {
-    if (this.signaling === 'open' || this.status.kind === 'closed') return nothing
+    if (!this.signalingOverdue || this.status.kind === 'closed') return nothing
     return html`<div class="notice" data-testid="banner-signaling">
       <p>
         <strong>The signaling server does not answer.</strong> ${

@@ -115,12 +115,6 @@ export class RoomView extends LitElement {
         gap: var(--space-4);
         min-width: 0;
       }
-      notice-bars {
-        margin-bottom: var(--space-4);
-      }
-      notice-bars.quiet {
-        display: none;
-      }
       @media (max-width: 62rem) {
         .columns {
           grid-template-columns: minmax(0, 1fr);
@@ -203,7 +197,6 @@ export class RoomView extends LitElement {
         </div>
       </header>
       <notice-bars
-        class=${this.room.signaling === 'open' && (status.kind === 'ready' || status.kind === 'joining') ? 'quiet' : ''}
         .status=${status}
         .signaling=${this.room.signaling}
         .peers=${connected}
