@@ -134,7 +134,9 @@ export async function expectSameState(pages: readonly [Page, ...Page[]]): Promis
   const { stateHash } = await requireFacts(pages[0])
   for (const page of pages) {
     expect(await committedEntries(page)).toEqual(entries)
-    await expect.poll(() => shownRows(page)).toEqual(entries.map(({ key, value }) => ({ key, value: JSON.stringify(value) })))
+    await expect
+      .poll(() => shownRows(page))
+      .toEqual(entries.map(({ key, value }) => ({ key, value: JSON.stringify(value) })))
     await expect(page.getByTestId('state-hash')).toHaveAttribute('data-hash', stateHash)
   }
   return new Map(entries.map((entry) => [entry.key, entry]))

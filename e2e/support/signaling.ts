@@ -3,7 +3,12 @@
 import { createSignalingServer, type SignalingServer } from '../../signaling-server/src/index.ts'
 
 // All pages of all journeys come from one address, and quickly.
-const settings = { host: '127.0.0.1', addressSocketsMax: 1_000, addressConnectsPerMinute: 10_000, logLevel: 'error' } as const
+const settings = {
+  host: '127.0.0.1',
+  addressSocketsMax: 1_000,
+  addressConnectsPerMinute: 10_000,
+  logLevel: 'silent',
+} as const
 
 export class Signaling {
   #server: SignalingServer | undefined

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type BrowserContext, chromium, type Page, test as base } from '@playwright/test'
+import { type BrowserContext, test as base, chromium, type Page } from '@playwright/test'
 import { findBrowser } from '../../scripts/setup.mjs'
 import { Signaling } from './signaling.ts'
 

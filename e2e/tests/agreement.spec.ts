@@ -110,7 +110,9 @@ test('three tabs execute 300 commands of all at once alike, and find everything 
     }
     for (let index = 0; index < 5; index += 1) {
       const key = `shared/${index}`
-      const versions = all.flatMap(({ shared }) => shared.filter((answer) => answer.key === key)).map(({ version }) => version)
+      const versions = all
+        .flatMap(({ shared }) => shared.filter((answer) => answer.key === key))
+        .map(({ version }) => version)
       expect(versions.sort((x, y) => x - y)).toEqual(oneTo((3 * sharedSets) / 5))
     }
     return state

@@ -111,6 +111,12 @@ export class SimulatedNetwork {
   #tell(one: Attached, other: Attached): void {
     const linked = this.#linked(one, other)
     if (linked === one.connected.has(other)) return
+    if (linked) {
+      // a replica that came back: its earlier life is taken leave of first
+      for (const earlier of one.connected) {
+        if (earlier.endpoint.replica === other.endpoint.replica) this.#tell(one, earlier)
+      }
+    }
     if (linked) one.connected.add(other)
     else one.connected.delete(other)
     if (!one.alive) return

@@ -1,0 +1,51 @@
+// What a person does with the page, by its own controls; and pictures of it for people to look at.
+import { expectSameState, gather } from '../support/room.ts'
+import { expect, test } from '../support/test.ts'
+
+test('what one person adds, counts up and deletes, the others see; a picture is taken in light and dark', async ({
+  signaling,
+  profile,
+}) => {
+  const [a, b, c] = await profile.open(3)
+  await gather([a, b, c], signaling.url)
+  await expect(a.getByTestId('peer')).toHaveCount(2)
+
+  for (const [key, value] of [
+    ['visitors', '41'],
+    ['greeting', 'good morning'],
+    ['settings', '{"volume": 3, "muted": false}'],
+    ['old', 'true'],
+  ] as const) {
+    await a.getByTestId('new-key').fill(key)
+    await a.getByTestId('new-value').fill(value)
+    await a.getByTestId('new-submit').click()
+    await expect(b.getByTestId(`row-${key}`)).toBeVisible()
+  }
+  await b.getByTestId('row-visitors').getByTestId('increment').click()
+  await expect(c.getByTestId('row-visitors').getByTestId('value')).toHaveText('42')
+  await c.getByTestId('row-old').getByTestId('delete').click()
+  await expect(a.getByTestId('row-old')).toHaveCount(0)
+
+  // Somebody else adds a key that exists: told so, with what is there.
+  await b.getByTestId('new-key').fill('visitors')
+  await b.getByTestId('new-value').fill('0')
+  await b.getByTestId('new-submit').click()
+  await expect(b.getByTestId('new-taken')).toContainText('42')
+
+  await c.getByTestId('row-greeting').getByTestId('edit').click()
+  await expect(a.getByTestId('row-greeting').getByTestId('editor-badge')).toBeVisible()
+  expect((await expectSameState([a, b])).get('visitors')?.value).toBe(42)
+
+  for (const colorScheme of ['light', 'dark'] as const) {
+    for (const [name, page] of [
+      ['first', a],
+      ['editing', c],
+    ] as const) {
+      await page.bringToFront()
+      await page.emulateMedia({ colorScheme })
+      const path = test.info().outputPath(`${name}-${colorScheme}.png`)
+      await page.screenshot({ path, fullPage: true })
+      await test.info().attach(`${name}-${colorScheme}`, { path, contentType: 'image/png' })
+    }
+  }
+})

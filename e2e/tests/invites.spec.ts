@@ -1,0 +1,72 @@
+// Links that do not fit: they open nothing, and the page says so.
+import { demoUrl, gather, requireFacts, setAll } from '../support/room.ts'
+import { expect, test } from '../support/test.ts'
+
+test('a tab that joins late with a wrong secret connects to nobody, sees nothing, and says why', async ({
+  signaling,
+  newProfile,
+}) => {
+  const [members, stranger] = [await newProfile(), await newProfile()]
+  const pages = await members.open(2)
+  const link = await gather(pages, signaling.url)
+  await setAll(pages[0], { 'secret-key': 'secret-value' })
+  const invite = new URL(link).hash
+  const first = invite.charAt(6)
+  const wrong = `#v1.w.${first === 'A' ? 'B' : 'A'}${invite.slice(7)}`
+
+  const [page] = await stranger.open(1)
+  await page.goto(demoUrl(signaling.url, wrong))
+  await expect(page.getByTestId('screen')).toHaveAttribute('data-screen', 'nobody')
+  await expect(page.getByTestId('screen-text')).toContainText('The invite may be mistyped')
+  await expect(page.getByTestId('screen-peers')).toContainText('No other page is connected yet.')
+
+  // The members go on meanwhile: none of it may reach the stranger.
+  await setAll(pages[1], { 'secret-later': 'secret-value' })
+  const seen = await page.evaluate(() => {
+    const open = window.wepaxos
+    return { status: open?.replica.status, peers: open?.room.peers, presence: open?.replica.presence.others }
+  })
+  expect(seen).toEqual({ status: { kind: 'joining', peers: 0 }, peers: [], presence: [] })
+  await expect(page.locator('room-view')).toHaveCount(0)
+  await expect(page.locator('body')).not.toContainText('secret-')
+  const stored = await page.evaluate(async () => {
+    const databases = await indexedDB.databases()
+    const texts: string[] = []
+    for (const { name = '' } of databases) {
+      const database = await new Promise<IDBDatabase>((resolve, reject) => {
+        const request = indexedDB.open(name)
+        request.onsuccess = () => resolve(request.result)
+        request.onerror = () => reject(request.error)
+      })
+      for (const store of database.objectStoreNames) {
+        const values = await new Promise<unknown[]>((resolve, reject) => {
+          const request = database.transaction(store).objectStore(store).getAll()
+          request.onsuccess = () => resolve(request.result)
+          request.onerror = () => reject(request.error)
+        })
+        const decoder = new TextDecoder()
+        texts.push(
+          JSON.stringify(values, (_, part: unknown) => (ArrayBuffer.isView(part) ? decoder.decode(part) : part)),
+        )
+      }
+      database.close()
+    }
+    return texts.join('\n')
+  })
+  expect(stored).not.toContain('secret-')
+  for (const member of pages) {
+    expect((await requireFacts(member)).voters).toHaveLength(2)
+    expect(await member.evaluate(() => window.wepaxos?.room.peers.length)).toBe(1)
+  }
+})
+
+test('an invite that lost a part of itself is refused, and the page says so', async ({ signaling, profile }) => {
+  const [page] = await profile.open(1)
+  for (const damaged of ['#v1.w.tooShort', '#v2.w.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', '#hello']) {
+    await page.goto('about:blank')
+    await page.goto(demoUrl(signaling.url, damaged))
+    await expect(page.getByTestId('screen')).toHaveAttribute('data-screen', 'failed')
+    await expect(page.getByRole('alert')).toContainText('This invite link is not complete')
+    expect(await page.evaluate(() => window.wepaxos)).toBeUndefined()
+  }
+})
