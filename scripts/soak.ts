@@ -1,8 +1,8 @@
 // `npm run soak -- NAME [--rounds N]`: the long checks, each by its name. Each ends with one JSON line of its figures
 // (`{"check": …, "rounds": …, "failures": 0, …}`) and exits non-zero when it failed.
 import { parseArgs } from 'node:util'
-import { soakCodec } from '../packages/core/sim/soak-codec.ts'
 import { simulate } from '../packages/core/sim/simulate.ts'
+import { soakCodec } from '../packages/core/sim/soak-codec.ts'
 
 interface Check {
   readonly says: string

@@ -17,7 +17,9 @@ async function serve(): Promise<ServedDemo> {
     return await serveDemo(port)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || values.port !== undefined) throw error
-    console.error(`Port ${port} is taken; another one is used. A page keeps its data by its address: what was stored under`)
+    console.error(
+      `Port ${port} is taken; another one is used. A page keeps its data by its address: what was stored under`,
+    )
     console.error(`http://127.0.0.1:${port}/ is not seen under another port.`)
     return await serveDemo(0)
   }
@@ -25,7 +27,9 @@ async function serve(): Promise<ServedDemo> {
 
 await buildDemo()
 const demo = await serve()
-console.log(`\nwepaxos demo: ${demo.url}\n\nOpen it, then open the link in its address bar in two more tabs. Ctrl+C ends it.`)
+console.log(
+  `\nwepaxos demo: ${demo.url}\n\nOpen it, then open the link in its address bar in two more tabs. Ctrl+C ends it.`,
+)
 
 let ending = false
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {

@@ -44,8 +44,8 @@ test('what one person adds, counts up and deletes, the others see; a picture is 
       await page.bringToFront()
       await page.emulateMedia({ colorScheme })
       const path = test.info().outputPath(`${name}-${colorScheme}.png`)
-      await page.screenshot({ path, fullPage: true })
-      await test.info().attach(`${name}-${colorScheme}`, { path, contentType: 'image/png' })
+      await page.screenshot({ path, fullPage: true, animations: 'disabled' })
+      test.info().attachments.push({ name: `${name}-${colorScheme}`, path, contentType: 'image/png' })
     }
   }
 })

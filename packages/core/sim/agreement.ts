@@ -35,7 +35,8 @@ export class AgreementChecker {
   checkpoint(epoch: Epoch, bytes: Uint8Array, by: string): void {
     const before = this.#checkpoints.get(epoch)
     if (before === undefined) this.#checkpoints.set(epoch, bytes)
-    else if (!equalBytes(before, bytes)) throw new Violation(`Divergence: the checkpoint of epoch ${epoch} at ${by} differs`)
+    else if (!equalBytes(before, bytes))
+      throw new Violation(`Divergence: the checkpoint of epoch ${epoch} at ${by} differs`)
   }
 
   get epochs(): number {

@@ -20,7 +20,10 @@ export interface HistoryEntry {
 }
 
 /** The model: state of one key (null: not there) and operation → next state and result, as texts. */
-export function applyOperation(state: string, operation: Operation): { readonly state: string; readonly result: string } {
+export function applyOperation(
+  state: string,
+  operation: Operation,
+): { readonly state: string; readonly result: string } {
   switch (operation.op) {
     case 'set':
       return { state: JSON.stringify(operation.value), result: 'ok' }

@@ -46,5 +46,7 @@ for (let index = 0; index < seeds; index++) {
   }
 }
 const seconds = Math.round((performance.now() - startedAt) / 100) / 10
-console.log(JSON.stringify({ check: 'sim', rounds: seeds, failures, firstSeed: seed, steps, replicas, seconds, ...totals }))
+console.log(
+  JSON.stringify({ check: 'sim', rounds: seeds, failures, firstSeed: seed, steps, replicas, seconds, ...totals }),
+)
 process.exitCode = failures === 0 ? 0 : 1

@@ -8,7 +8,7 @@ import { openReplicaIn } from '../src/runtime/open-replica.ts'
 import { type KvCommands, type KvQueries, kv } from '../src/state-machines/kv.ts'
 import { AgreementChecker, Violation } from './agreement.ts'
 import { type DiskFaults, SimulatedDisk } from './disk.ts'
-import { judgeHistory, type HistoryEntry, type Operation } from './linearizability.ts'
+import { type HistoryEntry, judgeHistory, type Operation } from './linearizability.ts'
 import { type NetworkFaults, SimulatedNetwork } from './network.ts'
 import { ProcessClock, World } from './world.ts'
 
@@ -108,9 +108,12 @@ class Simulation {
       this.#judge()
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
-      throw new Violation(`seed ${seed}, ${replicas} replicas, ${steps} steps, at ${Math.round(this.#world.now)} ms: ${why}`, {
-        cause: error,
-      })
+      throw new Violation(
+        `seed ${seed}, ${replicas} replicas, ${steps} steps, at ${Math.round(this.#world.now)} ms: ${why}`,
+        {
+          cause: error,
+        },
+      )
     }
     const { instances: _, ...committed } = this.#agreement.counts()
     const answered = this.#history.filter((entry) => entry.return !== null).length
@@ -229,10 +232,19 @@ class Simulation {
     for (let index = 0; index < replicas; index++) {
       this.#add(index === 0)
       // the founder's process comes up first; the others join at once
-      if (index === 0) await this.#until(() => this.#running().length === 1, 10_000, () => 'the founding')
+      if (index === 0)
+        await this.#until(
+          () => this.#running().length === 1,
+          10_000,
+          () => 'the founding',
+        )
     }
     const voters = () => this.#running().filter((process) => process.replica?.status.kind === 'ready')
-    await this.#until(() => voters().length === replicas, settleMs, () => `${replicas} voters: ${this.#describe()}`)
+    await this.#until(
+      () => voters().length === replicas,
+      settleMs,
+      () => `${replicas} voters: ${this.#describe()}`,
+    )
   }
 
   async #misadventure(steps: number): Promise<void> {

@@ -1,6 +1,13 @@
 // Random and mutated bytes for every decoder of the core: each either gives a value or throws DecodeError.
 import { DecodeError, Reader, Writer } from '../src/codec/bytes.ts'
-import { controlEpoch, readControlMessage, readFrameHead, readMessage, writeFrameHead, writeMessage } from '../src/codec/message.ts'
+import {
+  controlEpoch,
+  readControlMessage,
+  readFrameHead,
+  readMessage,
+  writeFrameHead,
+  writeMessage,
+} from '../src/codec/message.ts'
 import { decodeIdentity, decodeInstance, decodeReservation, encodeInstance } from '../src/codec/record.ts'
 import { decodeCheckpoint, encodeCheckpoint } from '../src/execution/checkpoint.ts'
 import { createRandom, type Random } from '../src/lib/random.ts'
@@ -48,7 +55,9 @@ function samples(): Uint8Array[] {
       epoch: 2,
       members: { voters, observers: [] },
       executed: 9,
-      sessions: new Map([[session, { trimmedTo: 3, absentEpochs: 0, results: new Map([[4, { ok: true, value: 1 }]]) }]]),
+      sessions: new Map([
+        [session, { trimmedTo: 3, absentEpochs: 0, results: new Map([[4, { ok: true, value: 1 }]]) }],
+      ]),
       snapshot: payload,
     }),
   ]

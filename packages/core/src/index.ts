@@ -1,18 +1,22 @@
 // The public names of @wepaxos/core, grouped by who reads them.
 
-// for applications
-export {
-  type KvCheck,
-  type KvCommands,
-  type KvOperation,
-  type KvQueries,
-  kv,
-  type TransactionRefused,
-} from './state-machines/kv.ts'
-export { openReplica } from './runtime/open-replica.ts'
-export { memoryStorage } from './storage/memory.ts'
+// for authors of state machines
+export { defineMachine } from './execution/define-machine.ts'
+export type {
+  Access,
+  AccessMode,
+  CommandResult,
+  Commands,
+  DeclaredFootprint,
+  Entry,
+  MachineDefinition,
+  Queries,
+  ReadTransaction,
+  WriteTransaction,
+} from './execution/machine.ts'
 export { type ErrorCode, WepaxosError } from './lib/errors.ts'
 export type { Value, ValueObject } from './lib/value.ts'
+export { type ReplicaId, replicaId } from './protocol/ids.ts'
 export type {
   CheckpointInfo,
   Handle,
@@ -30,23 +34,18 @@ export type {
   Timeouts,
   View,
 } from './runtime/api.ts'
-export { type ReplicaId, replicaId } from './protocol/ids.ts'
-
-// for authors of state machines
-export { defineMachine } from './execution/define-machine.ts'
-export type {
-  Access,
-  AccessMode,
-  CommandResult,
-  Commands,
-  DeclaredFootprint,
-  Entry,
-  MachineDefinition,
-  Queries,
-  ReadTransaction,
-  WriteTransaction,
-} from './execution/machine.ts'
-
+export { openReplica } from './runtime/open-replica.ts'
+export type { Channel, Endpoint, PeerPresence, Presence, Transport } from './runtime/transport.ts'
+// for applications
+export {
+  type KvCheck,
+  type KvCommands,
+  type KvOperation,
+  type KvQueries,
+  kv,
+  type TransactionRefused,
+} from './state-machines/kv.ts'
+export { memoryStorage } from './storage/memory.ts'
 // for authors of storages and transports
 export type {
   Storage,
@@ -58,4 +57,3 @@ export type {
   StoredMeta,
   WriteBatch,
 } from './storage/storage.ts'
-export type { Channel, Endpoint, PeerPresence, Presence, Transport } from './runtime/transport.ts'

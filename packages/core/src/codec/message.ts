@@ -355,4 +355,3 @@ export function readControlMessage(reader: Reader): ControlMessage {
       return type satisfies never
   }
 }
-

@@ -105,7 +105,8 @@ export function readProposal(reader: Reader, voters: readonly ReplicaId[]): Prop
   if (session === undefined) return reader.fail(`there is no voter in row ${row}`)
   const number = reader.varint()
   const unacked = reader.varint()
-  if (number === 0 || unacked === 0 || unacked > number) reader.fail(`${number} with ${unacked} open is no session number`)
+  if (number === 0 || unacked === 0 || unacked > number)
+    reader.fail(`${number} with ${unacked} open is no session number`)
   const footprint = readFootprint(reader)
   // a copy: the command outlives the frame that it came in
   return { session, number, ackedUpTo: number - unacked, footprint, payload: reader.bytes().slice() }
@@ -126,7 +127,8 @@ export function readMembership(reader: Reader): Membership {
   const voters = readIds(reader, votersMax)
   const observers = readIds(reader, observersMax)
   if (voters.length === 0) reader.fail('a member list has at least one voter')
-  if (new Set([...voters, ...observers]).size !== voters.length + observers.length) reader.fail('a member is listed twice')
+  if (new Set([...voters, ...observers]).size !== voters.length + observers.length)
+    reader.fail('a member is listed twice')
   return { voters, observers }
 }
 

@@ -1,10 +1,22 @@
 // What is kept on disk: an instance as a replica knows it, and the facts about the replica itself. Each record opens with
 // its format's version and closes with a checksum: a record that does not decode is a lost disk, never a guess.
+
+import type { Command } from '../protocol/command.ts'
 import type { Epoch, ReplicaId, Seq } from '../protocol/ids.ts'
 import type { Instance } from '../protocol/instance.ts'
-import type { Command } from '../protocol/command.ts'
 import { Reader, Writer } from './bytes.ts'
-import { readCommand, readDeps, readHex, readId, readReplicaId, writeCommand, writeDeps, writeHex, writeId, writeReplicaId } from './parts.ts'
+import {
+  readCommand,
+  readDeps,
+  readHex,
+  readId,
+  readReplicaId,
+  writeCommand,
+  writeDeps,
+  writeHex,
+  writeId,
+  writeReplicaId,
+} from './parts.ts'
 
 export const RECORD_VERSION = 1
 

@@ -91,23 +91,26 @@ describe('AcceptOk', () => {
     return state
   }
 
-  test.each([3, 5, 7])('[CO5] a coordinator of %i voters commits when n - f of them accepted, itself counted like any other', (n) => {
-    const deps = new Array<number>(n).fill(0).map((_, row) => (row === 1 ? 9 : 0))
-    const slow = { 3: 2, 5: 3, 7: 4 }[n] ?? 0
-    const instance = committed(at, 0, cmd, deps, { initCommand: cmd, initDeps: deps.map(() => 0) })
-    const commit = [
-      send(rowsBut(n, 0), { type: 'Commit', id: at, ballot: 0, command: cmd, deps }),
-      { kind: 'committed', instance, path: 'slow' },
-      persist(instance),
-    ]
-    for (const order of n === 7 ? [rowsBut(7, null), rowsBut(7, null).reverse()] : ordersOf(rowsBut(n, null))) {
-      const state = accepting(n, deps)
-      order.forEach((row, index) => {
-        const effects = step(state, receive(row, { type: 'AcceptOk', id: at, ballot: 0 }), 0)
-        expect(effects, `order ${order}, answer ${index + 1}`).toEqual(index + 1 === slow ? commit : [])
-      })
-    }
-  })
+  test.each([3, 5, 7])(
+    '[CO5] a coordinator of %i voters commits when n - f of them accepted, itself counted like any other',
+    (n) => {
+      const deps = new Array<number>(n).fill(0).map((_, row) => (row === 1 ? 9 : 0))
+      const slow = { 3: 2, 5: 3, 7: 4 }[n] ?? 0
+      const instance = committed(at, 0, cmd, deps, { initCommand: cmd, initDeps: deps.map(() => 0) })
+      const commit = [
+        send(rowsBut(n, 0), { type: 'Commit', id: at, ballot: 0, command: cmd, deps }),
+        { kind: 'committed', instance, path: 'slow' },
+        persist(instance),
+      ]
+      for (const order of n === 7 ? [rowsBut(7, null), rowsBut(7, null).reverse()] : ordersOf(rowsBut(n, null))) {
+        const state = accepting(n, deps)
+        order.forEach((row, index) => {
+          const effects = step(state, receive(row, { type: 'AcceptOk', id: at, ballot: 0 }), 0)
+          expect(effects, `order ${order}, answer ${index + 1}`).toEqual(index + 1 === slow ? commit : [])
+        })
+      }
+    },
+  )
 
   test('[CO5] a voter that answers twice counts once', () => {
     const state = accepting(5, [0, 1, 0, 0, 0])

@@ -14,10 +14,13 @@ function indexOf(...commands: readonly Command[]): ConflictIndex {
 }
 
 describe('conflicts(c)', () => {
-  test.each(modes.flatMap((one) => modes.map((two) => [one, two] as const)))('[CF1] %s then %s on one key conflict unless both read or both add', (one, two) => {
-    const commute = one === two && one !== 'write'
-    expect(indexOf(command(one, 7)).conflicts(command(two, 7))).toEqual([0, commute ? 0 : 1, 0])
-  })
+  test.each(modes.flatMap((one) => modes.map((two) => [one, two] as const)))(
+    '[CF1] %s then %s on one key conflict unless both read or both add',
+    (one, two) => {
+      const commute = one === two && one !== 'write'
+      expect(indexOf(command(one, 7)).conflicts(command(two, 7))).toEqual([0, commute ? 0 : 1, 0])
+    },
+  )
 
   test('[CF1] commands on different keys do not conflict, whatever they do', () => {
     for (const one of modes) {

@@ -172,5 +172,7 @@ export function recover(state: ReplicaState, at: InstanceId): Effect[] {
 /** Every order of `items`. */
 export function ordersOf<T>(items: readonly T[]): T[][] {
   if (items.length <= 1) return [[...items]]
-  return items.flatMap((first, index) => ordersOf(items.filter((_, other) => other !== index)).map((rest) => [first, ...rest]))
+  return items.flatMap((first, index) =>
+    ordersOf(items.filter((_, other) => other !== index)).map((rest) => [first, ...rest]),
+  )
 }

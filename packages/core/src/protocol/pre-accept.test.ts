@@ -198,18 +198,21 @@ describe('PreAccept', () => {
 })
 
 describe('the fast path', () => {
-  test.each([3, 5])('[CO3] the coordinator of %i commits on the fast path when n - e voters, itself among them, answered exactly initDeps, in every order', (n) => {
-    const fast = n === 3 ? 2 : 3
-    for (const order of ordersOf(rowsBut(n, null))) {
-      const cmd = write(1)
-      const state = proposed(n, cmd)
-      const due = Math.max(fast, order.indexOf(0) + 1)
-      order.forEach((row, index) => {
-        const effects = step(state, receive(row, ok(zeros(n))), 0)
-        expect(effects, `order ${order}, answer ${index + 1}`).toEqual(index + 1 === due ? fastCommit(n, cmd) : [])
-      })
-    }
-  })
+  test.each([3, 5])(
+    '[CO3] the coordinator of %i commits on the fast path when n - e voters, itself among them, answered exactly initDeps, in every order',
+    (n) => {
+      const fast = n === 3 ? 2 : 3
+      for (const order of ordersOf(rowsBut(n, null))) {
+        const cmd = write(1)
+        const state = proposed(n, cmd)
+        const due = Math.max(fast, order.indexOf(0) + 1)
+        order.forEach((row, index) => {
+          const effects = step(state, receive(row, ok(zeros(n))), 0)
+          expect(effects, `order ${order}, answer ${index + 1}`).toEqual(index + 1 === due ? fastCommit(n, cmd) : [])
+        })
+      }
+    },
+  )
 
   test('[CO3] of 7 voters a slow quorum of 4 that answered exactly initDeps is not enough for the fast path, a fifth is', () => {
     const cmd = write(1)
@@ -271,28 +274,31 @@ describe('the slow path', () => {
     return zeros(n).map((_, index) => (index === row ? row : 0))
   }
 
-  test.each([3, 5])('[CO3] the coordinator of %i takes the union of the answers to the accept round once the fast path is out of reach, in every order', (n) => {
-    const fast = n === 3 ? 2 : 3
-    for (const order of ordersOf(rowsBut(n, null))) {
-      const cmd = write(1)
-      const state = proposed(n, cmd)
-      const union = zeros(n)
-      let changed = 0
-      let done = false
-      for (const row of order) {
-        const deps = differing(n, row)
-        union[row] = Math.max(union[row] ?? 0, row)
-        if (row !== 0) changed++
-        const effects = step(state, receive(row, ok(deps)), 0)
-        const outOfReach = n - changed < fast
-        expect(effects, `order ${order}, answer of ${row}`).toEqual(
-          outOfReach && !done ? slow(state, cmd, union.slice()) : [],
-        )
-        done ||= outOfReach
+  test.each([3, 5])(
+    '[CO3] the coordinator of %i takes the union of the answers to the accept round once the fast path is out of reach, in every order',
+    (n) => {
+      const fast = n === 3 ? 2 : 3
+      for (const order of ordersOf(rowsBut(n, null))) {
+        const cmd = write(1)
+        const state = proposed(n, cmd)
+        const union = zeros(n)
+        let changed = 0
+        let done = false
+        for (const row of order) {
+          const deps = differing(n, row)
+          union[row] = Math.max(union[row] ?? 0, row)
+          if (row !== 0) changed++
+          const effects = step(state, receive(row, ok(deps)), 0)
+          const outOfReach = n - changed < fast
+          expect(effects, `order ${order}, answer of ${row}`).toEqual(
+            outOfReach && !done ? slow(state, cmd, union.slice()) : [],
+          )
+          done ||= outOfReach
+        }
+        expect(done).toBe(true)
       }
-      expect(done).toBe(true)
-    }
-  })
+    },
+  )
 
   test('[CO3] answers that are only the same as each other do not make a fast path', () => {
     const cmd = write(1)

@@ -69,29 +69,38 @@ describe('after RecoverOk', () => {
     ).toMatchObject({ kind: 'accept', value: { command: cmd, deps: [0, 4, 0, 0, 0] } })
   })
 
-  test.each([3, 5, 7])('[RC3.3] of %i voters: when the coordinator answered, all support in the world does not help', (n) => {
-    const answers = Array.from({ length: n - quorumsOf(n).f }, (_, row) => [row, supporter(zeros(n))] as const)
-    expect(decide(n, answers)).toEqual(acceptNop(n))
-  })
+  test.each([3, 5, 7])(
+    '[RC3.3] of %i voters: when the coordinator answered, all support in the world does not help',
+    (n) => {
+      const answers = Array.from({ length: n - quorumsOf(n).f }, (_, row) => [row, supporter(zeros(n))] as const)
+      expect(decide(n, answers)).toEqual(acceptNop(n))
+    },
+  )
 
-  test.each([3, 4, 5, 6, 7, 8, 9])('[RC3.4] of %i voters: one supporter less than |Q| - e makes Nop, [RC3.5] as many ask for validation', (n) => {
-    const { slow, e } = quorumsOf(n)
-    for (const size of [slow, n - 1]) {
-      const answersWith = (supporters: number) =>
-        Array.from({ length: size }, (_, index) => [index + 1, index < supporters ? supporter(zeros(n)) : none] as const)
-      const decideInOrder = (supporters: number) =>
-        decideRecovery(
-          new Map(answersWith(supporters).map(([row, known]) => [row, recoverOk(known)])),
-          0,
-          quorumsOf(n),
-        )
-      expect(decideInOrder(size - e - 1)).toEqual(acceptNop(n))
-      for (let supporters = Math.max(1, size - e); supporters <= size; supporters++) {
-        const value = { command: cmd, deps: zeros(n) }
-        expect(decideInOrder(supporters)).toEqual({ kind: 'validate', value, supporters })
+  test.each([3, 4, 5, 6, 7, 8, 9])(
+    '[RC3.4] of %i voters: one supporter less than |Q| - e makes Nop, [RC3.5] as many ask for validation',
+    (n) => {
+      const { slow, e } = quorumsOf(n)
+      for (const size of [slow, n - 1]) {
+        const answersWith = (supporters: number) =>
+          Array.from(
+            { length: size },
+            (_, index) => [index + 1, index < supporters ? supporter(zeros(n)) : none] as const,
+          )
+        const decideInOrder = (supporters: number) =>
+          decideRecovery(
+            new Map(answersWith(supporters).map(([row, known]) => [row, recoverOk(known)])),
+            0,
+            quorumsOf(n),
+          )
+        expect(decideInOrder(size - e - 1)).toEqual(acceptNop(n))
+        for (let supporters = Math.max(1, size - e); supporters <= size; supporters++) {
+          const value = { command: cmd, deps: zeros(n) }
+          expect(decideInOrder(supporters)).toEqual({ kind: 'validate', value, supporters })
+        }
       }
-    }
-  })
+    },
+  )
 
   test('[RC3.4] a voter that answered more deps than the coordinator had does not support the value', () => {
     expect(

@@ -109,7 +109,9 @@ describe('Recover', () => {
 
   test('[RC2] a voter reports what it pre-accepted, with the deps that it first heard', () => {
     const before = preaccepted(at, cmd, [0, 0, 5], [0, 0, 0])
-    expect(step(replica(3, 2, { instances: [before] }), receive(1, { type: 'Recover', id: at, ballot: 17 }), 0)).toEqual([
+    expect(
+      step(replica(3, 2, { instances: [before] }), receive(1, { type: 'Recover', id: at, ballot: 17 }), 0),
+    ).toEqual([
       persist({ ...before, promisedBallot: 17 }),
       send([1], recoverOk(at, 17, known(cmd, [0, 0, 5], [0, 0, 0]))),
     ])
@@ -117,7 +119,9 @@ describe('Recover', () => {
 
   test('[RC2] a voter reports the ballot in which it accepted, which a promise leaves untouched', () => {
     const before = accepted(at, 18, cmd, [0, 0, 5])
-    expect(step(replica(3, 2, { instances: [before] }), receive(1, { type: 'Recover', id: at, ballot: 33 }), 0)).toEqual([
+    expect(
+      step(replica(3, 2, { instances: [before] }), receive(1, { type: 'Recover', id: at, ballot: 33 }), 0),
+    ).toEqual([
       persist({ ...before, promisedBallot: 33 }),
       send([1], recoverOk(at, 33, { phase: 'accepted', acceptedBallot: 18, command: cmd, deps: [0, 0, 5] })),
     ])
@@ -193,18 +197,21 @@ describe('RecoverOk', () => {
     )
   })
 
-  test.each([3, 5])('[RC3.3] of %i voters: with the coordinator among those that answered, the instance becomes Nop, in every order', (n) => {
-    const zeros = new Array<number>(n).fill(0)
-    const what = known(cmd, zeros)
-    const quorum = n === 3 ? [0, 1] : [0, 1, 2]
-    for (const order of ordersOf(quorum)) {
-      const state = replica(n, 1, { instances: [preaccepted(at, cmd, zeros)] })
-      recover(state, at)
-      const effects = order.flatMap((row) => step(state, receive(row, recoverOk(at, 17, what)), 0))
-      const value = { id: at, ballot: 17, command: nop, deps: zeros }
-      expect(effects).toEqual(acceptRound(state, value, { initCommand: cmd, initDeps: zeros }))
-    }
-  })
+  test.each([3, 5])(
+    '[RC3.3] of %i voters: with the coordinator among those that answered, the instance becomes Nop, in every order',
+    (n) => {
+      const zeros = new Array<number>(n).fill(0)
+      const what = known(cmd, zeros)
+      const quorum = n === 3 ? [0, 1] : [0, 1, 2]
+      for (const order of ordersOf(quorum)) {
+        const state = replica(n, 1, { instances: [preaccepted(at, cmd, zeros)] })
+        recover(state, at)
+        const effects = order.flatMap((row) => step(state, receive(row, recoverOk(at, 17, what)), 0))
+        const value = { id: at, ballot: 17, command: nop, deps: zeros }
+        expect(effects).toEqual(acceptRound(state, value, { initCommand: cmd, initDeps: zeros }))
+      }
+    },
+  )
 
   test('[RC3.4] with less than |Q| - e that may have been of a fast quorum, the instance becomes Nop', () => {
     const state = recovering([preaccepted(at, cmd, [0, 1, 0, 0, 0], zeros5)])

@@ -1,7 +1,7 @@
 // The public face of a replica, as types: what openReplica takes and gives. docs/api.md explains it by task.
-import type { MachineDefinition, Commands, Queries, CommandResult } from '../execution/machine.ts'
-import type { Value } from '../lib/value.ts'
+import type { CommandResult, Commands, MachineDefinition, Queries } from '../execution/machine.ts'
 import type { WepaxosError } from '../lib/errors.ts'
+import type { Value } from '../lib/value.ts'
 import type { Epoch, ReplicaId } from '../protocol/ids.ts'
 import type { StorageProvider } from '../storage/storage.ts'
 import type { Presence, Transport } from './transport.ts'
@@ -175,7 +175,11 @@ export interface Replica<C extends Commands, Q extends Queries> extends AsyncDis
   /** The state that every command before `key`'s answer left: what became of a command, or undefined if unknown here. */
   outcome(key: string): Value | undefined
   /** Resolves when so many voters can be reached and this replica holds the state. Rejects with Timeout or Aborted. */
-  ready(options?: { readonly members?: 'quorum' | 'all'; readonly timeoutMs?: number; readonly signal?: AbortSignal }): Promise<void>
+  ready(options?: {
+    readonly members?: 'quorum' | 'all'
+    readonly timeoutMs?: number
+    readonly signal?: AbortSignal
+  }): Promise<void>
   stats(): ReplicaStats
   /** Ends the epoch: state saved, log dropped, at every replica. */
   checkpoint(): Promise<CheckpointInfo>

@@ -70,7 +70,8 @@ export class CheckpointFetcher {
     | { readonly kind: 'whole'; readonly checkpoint: ServableCheckpoint }
     | { readonly kind: 'refused' } {
     if (from !== this.#peer) return { kind: 'refused' }
-    if (chunk.totalBytes === 0 || chunk.totalBytes > checkpointBytesMax || chunk.bytes.length === 0) return this.#refuse()
+    if (chunk.totalBytes === 0 || chunk.totalBytes > checkpointBytesMax || chunk.bytes.length === 0)
+      return this.#refuse()
     if (this.#incoming?.epoch !== chunk.epoch || this.#incoming.hash !== chunk.hash) {
       if (chunk.offset !== 0) return this.#refuse()
       this.#incoming = { epoch: chunk.epoch, hash: chunk.hash, bytes: new Uint8Array(chunk.totalBytes), received: 0 }

@@ -194,7 +194,9 @@ export class Engine {
   static #resume(options: EngineOptions, contents: StorageContents, identityBytes: Uint8Array): Engine {
     try {
       const identity = decodeIdentity(identityBytes)
-      const reservation = decodeReservation(must(contents.meta.get(reservationName), 'every replica has reserved numbers'))
+      const reservation = decodeReservation(
+        must(contents.meta.get(reservationName), 'every replica has reserved numbers'),
+      )
       const newest = must(contents.checkpoints.at(-1), 'every replica has a checkpoint')
       const { application, checkpoint } = Application.restore(options.machine, newest.bytes)
       const { voters } = checkpoint.members
@@ -321,9 +323,17 @@ export class Engine {
     this.#mustBeOpen()
     const running = this.#running
     if (running?.role === 'voter') {
-      const next = nextMembership(running.members, new Map([[this.self, 'none']]), this.#options.votersMax, this.#successor(running))
+      const next = nextMembership(
+        running.members,
+        new Map([[this.self, 'none']]),
+        this.#options.votersMax,
+        this.#successor(running),
+      )
       if (next === null) {
-        throw new WepaxosError('LastMember', 'the last member can not leave: close() keeps its state, and the room with it')
+        throw new WepaxosError(
+          'LastMember',
+          'the last member can not leave: close() keeps its state, and the room with it',
+        )
       }
       const { reachable, needed } = this.#quorumOf(running, next)
       if (reachable < needed) {
@@ -530,11 +540,7 @@ export class Engine {
     return reachable[turn % Math.max(1, reachable.length)]
   }
 
-  #committed(
-    running: Running,
-    instance: CommittedInstance,
-    path: 'fast' | 'slow' | 'learned' | 'recovered',
-  ): void {
+  #committed(running: Running, instance: CommittedInstance, path: 'fast' | 'slow' | 'learned' | 'recovered'): void {
     running.executor.commit(instance)
     const { command, id } = instance
     const own = id.row === running.protocol.row
@@ -678,7 +684,10 @@ export class Engine {
     if (this.removed) {
       // what was proposed in the epoch before is void, and nothing can be proposed any more
       this.#proposals.failAll(
-        (number) => new WepaxosError('Removed', 'no member any more: the command had no effect', { key: `${this.self}:${number}` }),
+        (number) =>
+          new WepaxosError('Removed', 'no member any more: the command had no effect', {
+            key: `${this.self}:${number}`,
+          }),
       )
     }
     this.#proposals.allAgain()
@@ -783,14 +792,18 @@ export class Engine {
   #quorumOf(running: Running, next: Membership): { readonly reachable: number; readonly needed: number } {
     const reachable = next.voters.filter((id) => {
       const row = running.protocol.rows.get(id)
-      return id === this.self || (row === undefined ? running.protocol.connected.has(id) : !isSuspected(running.protocol, row))
+      return (
+        id === this.self ||
+        (row === undefined ? running.protocol.connected.has(id) : !isSuspected(running.protocol, row))
+      )
     }).length
     return { reachable, needed: quorumsOf(next.voters.length).slow }
   }
 
   /** Proposes a barrier where there is a reason for one. */
   #considerBarrier(running: Running): void {
-    if (running.role !== 'voter' || !running.durable || running.barrierSeq !== null || !canPropose(running.protocol)) return
+    if (running.role !== 'voter' || !running.durable || running.barrierSeq !== null || !canPropose(running.protocol))
+      return
     if (reachableVoters(running.protocol) < running.protocol.quorums.slow) return
     for (const [id, wanted] of this.#wanted) {
       const there = id === this.self || running.protocol.connected.has(id)
@@ -951,7 +964,11 @@ export class Engine {
     if (hello.machine !== machine.name || hello.machineVersion !== machine.version) {
       this.#refuse('another-machine')
       const theirs = `${hello.machine}@${hello.machineVersion}`
-      this.#options.logger.warn('a peer runs another state machine', { from, theirs, ours: `${machine.name}@${machine.version}` })
+      this.#options.logger.warn('a peer runs another state machine', {
+        from,
+        theirs,
+        ours: `${machine.name}@${machine.version}`,
+      })
       return
     }
     if (hello.cluster !== null && running !== null && hello.cluster !== running.application.cluster) {
@@ -1054,7 +1071,8 @@ export class Engine {
     }
     const needs = running.executor.needs.slice()
     for (const { deps } of this.#reads.values()) {
-      if (deps !== null) for (let row = 0; row < needs.length; row++) needs[row] = Math.max(needs[row] ?? 0, deps[row] ?? 0)
+      if (deps !== null)
+        for (let row = 0; row < needs.length; row++) needs[row] = Math.max(needs[row] ?? 0, deps[row] ?? 0)
     }
     this.#inbox.push({ kind: 'execution', needs, executed: running.application.executed }, { kind: 'tick' })
     if (running.role === 'observer' && this.#proposals.size > 0 && now - this.#forwardedAt > requestMs) {
@@ -1129,4 +1147,3 @@ function storageFailure(reason: unknown): WepaxosError {
 function describeError(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
-

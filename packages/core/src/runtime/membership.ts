@@ -28,6 +28,7 @@ export function nextMembership(
     voters.push(successor)
   }
   const rest = observers.filter((id) => !voters.includes(id))
-  const same = (a: readonly ReplicaId[], b: readonly ReplicaId[]) => a.length === b.length && a.every((id) => b.includes(id))
+  const same = (a: readonly ReplicaId[], b: readonly ReplicaId[]) =>
+    a.length === b.length && a.every((id) => b.includes(id))
   return same(voters, now.voters) && same(rest, now.observers) ? null : { voters, observers: rest }
 }

@@ -1,6 +1,6 @@
 // openReplica: the typed face of one replica. Names and types for commands and queries, promises for results, the optimistic
 // view, subscriptions, status and events; everything that is agreed on happens in engine.ts.
-import { bindMachine, type BoundMachine } from '../execution/define-machine.ts'
+import { type BoundMachine, bindMachine } from '../execution/define-machine.ts'
 import type { CommandResult, Commands, DeclaredFootprint, Queries, ReadTransaction } from '../execution/machine.ts'
 import { Overlay, Store } from '../execution/store.ts'
 import { WepaxosError } from '../lib/errors.ts'
@@ -158,12 +158,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   /** What queries are answered from before there is any state. */
   readonly #nothing: Store
 
-  constructor(
-    machine: BoundMachine,
-    partition: string,
-    presence: Presence,
-    clock: Clock,
-  ) {
+  constructor(machine: BoundMachine, partition: string, presence: Presence, clock: Clock) {
     this.#machine = machine
     this.#clock = clock
     this.partition = partition
@@ -293,7 +288,12 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       return this.#machine.apply(overlay, payload)
     } catch (error) {
       this.#optimistic = null
-      throw new WepaxosError('MachineFailed', 'the command throws on the present state, so it was not proposed', {}, error)
+      throw new WepaxosError(
+        'MachineFailed',
+        'the command throws on the present state, so it was not proposed',
+        {},
+        error,
+      )
     }
   }
 
@@ -312,7 +312,11 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
 
   // --- subscriptions and events -------------------------------------------------------------------------------------
 
-  subscribe<T>(selector: (view: View<Q>) => T, listener: (value: T) => void, options: SubscribeOptions<T> = {}): () => void {
+  subscribe<T>(
+    selector: (view: View<Q>) => T,
+    listener: (value: T) => void,
+    options: SubscribeOptions<T> = {},
+  ): () => void {
     const view = options.view === 'committed' ? this.view.committed : this.view.optimistic
     const equal = options.equal ?? Object.is
     let last = selector(view)
@@ -407,7 +411,8 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
         stopTimer()
         act()
       }
-      const stopTimer = timeoutMs === undefined ? () => {} : this.#clock.after(timeoutMs, () => finish(() => reject(tooLate())))
+      const stopTimer =
+        timeoutMs === undefined ? () => {} : this.#clock.after(timeoutMs, () => finish(() => reject(tooLate())))
       const check = () => {
         if (condition()) finish(resolve)
         else if (this.#status.kind === 'failed') {
@@ -530,12 +535,11 @@ class LocalHandle implements Handle<CommandResult> {
 
   #waitAtMost({ signal, timeoutMs }: ProposeOptions, clock: Clock): void {
     const giveUp = (why: string, cause?: unknown) =>
-      this.#reject(
-        new WepaxosError('OutcomeUnknown', `${why}; the command itself goes on`, { key: this.key }, cause),
-      )
+      this.#reject(new WepaxosError('OutcomeUnknown', `${why}; the command itself goes on`, { key: this.key }, cause))
     const aborted = () => giveUp('waiting was aborted', signal?.reason)
     signal?.addEventListener('abort', aborted, { once: true })
-    const stopTimer = timeoutMs === undefined ? () => {} : clock.after(timeoutMs, () => giveUp(`no result after ${timeoutMs} ms`))
+    const stopTimer =
+      timeoutMs === undefined ? () => {} : clock.after(timeoutMs, () => giveUp(`no result after ${timeoutMs} ms`))
     this.#stopWaiting = () => {
       stopTimer()
       signal?.removeEventListener('abort', aborted)

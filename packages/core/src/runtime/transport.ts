@@ -1,7 +1,8 @@
 // The port to the other peers: what the runtime asks of any transport (WebRTC rooms, the simulated network of the tests,
 // …). The contract suite in testing/transport-contract.ts says in tests what is said here in words.
-import type { ReplicaId } from '../protocol/ids.ts'
+
 import type { Value } from '../lib/value.ts'
+import type { ReplicaId } from '../protocol/ids.ts'
 
 /** What one replica hears from the transport that it is attached to. Calls never overlap and never throw. */
 export interface Endpoint {

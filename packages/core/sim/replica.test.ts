@@ -1,0 +1,336 @@
+// What openReplica promises its caller, on simulated time.
+import { describe, expect, it } from 'vitest'
+import { Writer } from '../src/codec/bytes.ts'
+import { writeFrameHead, writeMessage } from '../src/codec/message.ts'
+import { defineMachine } from '../src/execution/define-machine.ts'
+import { replicaId } from '../src/protocol/ids.ts'
+import { agree, Stage } from './stage.ts'
+
+describe('one replica', () => {
+  it('a founder answers commands by itself, with a forecast at once and the result after execution', async () => {
+    const stage = new Stage()
+    const replica = await stage.open('a')
+    await stage.when(replica.ready())
+    const claim = replica.mutate.create('seat/A1', { by: 'ana' })
+    expect(claim.local).toEqual({ ok: true, value: 1 })
+    expect(claim.state).toBe('pending')
+    expect(replica.view.optimistic.get('seat/A1')).toEqual({ by: 'ana' })
+    expect(replica.view.committed.get('seat/A1')).toBeUndefined()
+    expect(await stage.when(claim.done)).toEqual({ ok: true, value: 1 })
+    expect(claim.state).toBe('done')
+    expect(replica.view.committed.get('seat/A1')).toEqual({ by: 'ana' })
+    expect(claim.key).toBe(`${replica.id}:1`)
+    expect(replica.outcome(claim.key)).toEqual({ ok: true, value: 1 })
+    expect(replica.outcome(`${replica.id}:99`)).toBeUndefined()
+  })
+
+  it('is found again by its storage, with its id, its state and new numbers', async () => {
+    const stage = new Stage()
+    const before = await stage.open('a')
+    await stage.when(before.mutate.set('k', 'kept').done)
+    stage.kill('a')
+    const after = await stage.open('a')
+    expect(after.id).toBe(before.id)
+    expect(after.view.committed.get('k')).toBe('kept')
+    const next = after.mutate.set('k', 'new')
+    expect(next.key).not.toBe(`${before.id}:1`)
+    expect(await stage.when(next.done)).toEqual({ ok: true, value: 2 })
+  })
+
+  it('refuses wrong options and arguments with InvalidArgument, and proposes nothing', async () => {
+    const stage = new Stage()
+    await expect(stage.open('x', { partition: 'not valid!' })).rejects.toMatchObject({ code: 'InvalidArgument' })
+    await expect(stage.open('x', { votersMax: 10 })).rejects.toMatchObject({ code: 'InvalidArgument' })
+    await expect(stage.open('x', { timeouts: { fastPathMs: -1 } })).rejects.toMatchObject({ code: 'InvalidArgument' })
+    const replica = await new Stage().open('a')
+    const wrong: (() => unknown)[] = [
+      () => replica.mutate.set('', 1),
+      () => replica.mutate.set('k', Number.NaN),
+      () => replica.mutate.set('k', undefined as never),
+      () => replica.mutate.set('k', 'x'.repeat(3 << 20)),
+      () => replica.mutate.increment('k', 0.5),
+    ]
+    for (const call of wrong) expect(call).toThrow(expect.objectContaining({ code: 'InvalidArgument' }))
+    expect(replica.stats().pending).toBe(0)
+  })
+
+  it('a command that throws on the present state is not proposed', async () => {
+    const machine = defineMachine({
+      name: 'fragile',
+      version: 1,
+      commands: {
+        boom() {
+          throw new Error('boom')
+        },
+      },
+      queries: {},
+      footprint: { boom: () => [] },
+    })
+    const replica = await new Stage().openWith('a', machine)
+    expect(() => replica.mutate.boom()).toThrow(expect.objectContaining({ code: 'MachineFailed' }))
+    expect(replica.status.kind).toBe('ready')
+  })
+
+  it('stops with StorageFailed when a write fails, and what was pending ends as OutcomeUnknown', async () => {
+    const stage = new Stage()
+    const replica = await stage.open('a')
+    await stage.when(replica.mutate.set('k', 1).done)
+    stage.diskFaults.failure = 1
+    const lost = replica.mutate.set('k', 2)
+    await expect(stage.when(lost.done)).rejects.toMatchObject({ code: 'OutcomeUnknown', details: { key: lost.key } })
+    expect(replica.status).toMatchObject({ kind: 'failed', error: { code: 'StorageFailed' } })
+    expect(() => replica.mutate.set('k', 3)).toThrow(expect.objectContaining({ code: 'StorageFailed' }))
+    stage.diskFaults.failure = 0
+    stage.kill('a')
+    const again = await stage.open('a')
+    expect(again.view.committed.get('k')).toBe(1)
+  })
+
+  it('can not leave as the last member', async () => {
+    const stage = new Stage()
+    const replica = await stage.open('a')
+    await expect(stage.when(replica.leave())).rejects.toMatchObject({ code: 'LastMember' })
+    expect(replica.status.kind).toBe('ready')
+  })
+
+  it('closes once and for all: pending commands end, later ones are refused, views keep answering', async () => {
+    const stage = new Stage()
+    const replica = await stage.open('a')
+    await stage.when(replica.mutate.set('k', 1).done)
+    const open = replica.mutate.set('k', 2)
+    await stage.when(replica.close())
+    await replica.close()
+    await expect(open.done).rejects.toMatchObject({ code: 'OutcomeUnknown' })
+    expect(replica.status.kind).toBe('closed')
+    expect(() => replica.mutate.set('k', 3)).toThrow(expect.objectContaining({ code: 'Closed' }))
+    expect(replica.view.committed.get('k')).toBe(1)
+  })
+})
+
+describe('several replicas', () => {
+  it('joiners become voters, and all execute the same', async () => {
+    const stage = new Stage()
+    const cluster = await stage.cluster(3)
+    const handles = cluster.flatMap((replica) => Array.from({ length: 30 }, () => replica.mutate.increment('n')))
+    const results = await stage.when(Promise.all(handles.map((handle) => handle.done)))
+    const values = results.map((result) => (result.ok ? result.value : null))
+    expect(new Set(values).size).toBe(90)
+    await stage.until(() => agree(cluster))
+    for (const replica of cluster) expect(replica.view.committed.get('n')).toBe(90)
+    expect(cluster.reduce((sum, replica) => sum + replica.stats().slowPath, 0)).toBeGreaterThan(0)
+  })
+
+  it('of two that race for a key one wins, and the other learns who', async () => {
+    const stage = new Stage()
+    const [a, b] = await stage.cluster(3)
+    if (a === undefined || b === undefined) throw new Error('three replicas')
+    await stage.when(a.mutate.set('seat', 'free').done)
+    const [left, right] = await stage.when(
+      Promise.all([
+        a.mutate.compareAndSet('seat', 'free', 'ana').done,
+        b.mutate.compareAndSet('seat', 'free', 'ben').done,
+      ]),
+    )
+    expect([left.ok, right.ok].sort()).toEqual([false, true])
+    const winner = left.ok ? 'ana' : 'ben'
+    expect(left.ok ? right : left).toMatchObject({ ok: false, code: 'MISMATCH', value: winner })
+  })
+
+  it('a linearizable read sees what was answered elsewhere before it began', async () => {
+    const stage = new Stage()
+    const [a, , c] = await stage.cluster(3)
+    if (a === undefined || c === undefined) throw new Error('three replicas')
+    await stage.when(a.mutate.set('k', 'written').done)
+    expect(await stage.when(c.read.get('k'))).toBe('written')
+  })
+
+  it('[RC0] when one dies in mid-command, others wait at most for the recovery timeout, and only for what conflicts', async () => {
+    const stage = new Stage()
+    const [a, b, c] = await stage.cluster(3)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three replicas')
+    // the last word of c reaches b alone, and c is gone
+    stage.network.cutSilently('c', 'a')
+    stage.network.cutSilently('b', 'c')
+    c.mutate.set('contested', 'from c')
+    await stage.pass(5)
+    stage.kill('c')
+    const startedAt = stage.world.now
+    const free = a.mutate.set('elsewhere', 1).done.then(() => stage.world.now - startedAt)
+    const contested = b.mutate.set('contested', 'from b').done.then(() => stage.world.now - startedAt)
+    expect(await stage.when(free)).toBeLessThan(60)
+    expect(await stage.when(contested)).toBeLessThan(2_000)
+    await stage.until(() => agree([a, b]))
+    expect(a.view.committed.get('contested')).toBe('from b')
+  })
+
+  it('below a quorum commands wait, and go on when it is back', async () => {
+    const stage = new Stage()
+    const [a] = await stage.cluster(3)
+    if (a === undefined) throw new Error('three replicas')
+    stage.kill('b')
+    stage.kill('c')
+    await stage.until(() => a.status.kind === 'no-quorum')
+    expect(a.status).toMatchObject({ reachable: 1, needed: 2, members: 3 })
+    const late = a.mutateWith({ timeoutMs: 500 }).set('k', 1)
+    await expect(stage.when(late.done)).rejects.toMatchObject({ code: 'OutcomeUnknown', details: { key: late.key } })
+    await expect(stage.when(a.ready({ timeoutMs: 100 }))).rejects.toMatchObject({ code: 'Timeout' })
+    await stage.open('b')
+    await stage.until(() => a.view.committed.get('k') === 1)
+    expect(a.outcome(late.key)).toEqual({ ok: true, value: 1 })
+  })
+
+  it('all of them killed and reopened have lost nothing that was answered', async () => {
+    const stage = new Stage()
+    const cluster = await stage.cluster(3)
+    for (const [index, replica] of cluster.entries()) await stage.when(replica.mutate.set(`k${index}`, index).done)
+    for (const name of ['a', 'b', 'c']) stage.kill(name)
+    const again = [await stage.open('a'), await stage.open('b'), await stage.open('c')]
+    await stage.until(() => again.every((replica) => replica.status.kind === 'ready'))
+    await stage.until(() => agree(again))
+    for (const replica of again)
+      expect([0, 1, 2].map((index) => replica.view.committed.get(`k${index}`))).toEqual([0, 1, 2])
+    expect(await stage.when(again[1]?.mutate.increment('k1').done ?? Promise.reject())).toEqual({ ok: true, value: 2 })
+  })
+
+  it('an observer follows, and its commands go through a voter, each once', async () => {
+    const stage = new Stage()
+    const [a, b, c] = await stage.cluster(3)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three replicas')
+    const observer = await stage.open('o', { role: 'observer' })
+    await stage.until(() => observer.status.kind === 'ready')
+    expect(observer.members.find((member) => member.self)).toMatchObject({ role: 'observer' })
+    const results = await stage.when(Promise.all(Array.from({ length: 20 }, () => observer.mutate.increment('n').done)))
+    expect(results.map((result) => (result.ok ? result.value : 0)).sort((x, y) => x - y)).toEqual(
+      Array.from({ length: 20 }, (_, index) => index + 1),
+    )
+    await stage.until(() => agree([a, b, c, observer]))
+  })
+
+  it('voters beyond votersMax observe', async () => {
+    const stage = new Stage()
+    const a = await stage.open('a', { votersMax: 1 })
+    const b = await stage.open('b', { votersMax: 1 })
+    await stage.until(() => b.status.kind === 'ready')
+    expect(a.members.map((member) => member.role)).toEqual(['voter', 'observer'])
+  })
+
+  it('who leaves is out of the list by a barrier, its storage erased, and the others go on', async () => {
+    const stage = new Stage()
+    const [a, b, c] = await stage.cluster(3)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three replicas')
+    await stage.when(c.leave())
+    expect(c.status.kind).toBe('closed')
+    expect(stage.disk('c').erased).toBe(true)
+    await stage.until(() => a.members.length === 2 && b.members.length === 2)
+    expect(await stage.when(a.mutate.set('k', 1).done)).toEqual({ ok: true, value: 1 })
+  })
+
+  it('nobody leaves the others without a quorum', async () => {
+    const stage = new Stage()
+    const [a] = await stage.cluster(3)
+    if (a === undefined) throw new Error('three replicas')
+    stage.kill('c')
+    await stage.pass(5_000)
+    await expect(stage.when(a.leave())).rejects.toMatchObject({ code: 'QuorumUnavailable' })
+  })
+
+  it('[EP1] a checkpoint ends the epoch with the same hash everywhere', async () => {
+    const stage = new Stage()
+    const cluster = await stage.cluster(3)
+    const hashes: string[] = []
+    for (const replica of cluster) replica.addEventListener('checkpoint', ({ detail }) => hashes.push(detail.hash))
+    const [a] = cluster
+    if (a === undefined) throw new Error('three replicas')
+    const before = a.stats().epoch
+    await stage.when(a.mutate.set('k', 1).done)
+    const info = await stage.when(a.checkpoint())
+    expect(info).toMatchObject({ epoch: before + 1, executed: 1 })
+    await stage.until(() => hashes.length === 3)
+    expect(new Set(hashes)).toEqual(new Set([info.hash]))
+    expect(await stage.when(a.mutate.set('k', 2).done)).toEqual({ ok: true, value: 2 })
+  })
+
+  it('[EP5] what was proposed while an epoch ends is executed once, in this epoch or the next', async () => {
+    const stage = new Stage()
+    const cluster = await stage.cluster(3)
+    const [a] = cluster
+    if (a === undefined) throw new Error('three replicas')
+    const handles = []
+    const checkpoints = []
+    for (let round = 0; round < 10; round++) {
+      for (const replica of cluster) handles.push(replica.mutate.increment('n'))
+      if (round % 3 === 0) checkpoints.push(a.checkpoint())
+      await stage.pass(2)
+    }
+    await stage.when(Promise.all(handles.map((handle) => handle.done)))
+    await stage.when(Promise.all(checkpoints))
+    await stage.until(() => agree(cluster))
+    expect(a.view.committed.get('n')).toBe(30)
+    expect(a.stats().executed).toBe(30)
+  })
+
+  it('subscribers hear of optimistic and of committed changes, each value once', async () => {
+    const stage = new Stage()
+    const [a, b] = await stage.cluster(3)
+    if (a === undefined || b === undefined) throw new Error('three replicas')
+    const optimistic: unknown[] = []
+    const committed: unknown[] = []
+    a.subscribe(
+      (view) => view.get('k'),
+      (value) => optimistic.push(value),
+    )
+    const stop = a.subscribe(
+      (view) => view.get('k'),
+      (value) => committed.push(value),
+      { view: 'committed' },
+    )
+    const write = a.mutate.set('k', 1)
+    await Promise.resolve()
+    expect([optimistic, committed]).toEqual([[undefined, 1], [undefined]])
+    await stage.when(write.done)
+    await stage.when(b.mutate.set('k', 2).done)
+    await stage.until(() => a.view.committed.get('k') === 2)
+    stop()
+    await stage.when(a.mutate.set('k', 3).done)
+    await stage.pass(1)
+    expect([optimistic, committed]).toEqual([
+      [undefined, 1, 2, 3],
+      [undefined, 1, 2],
+    ])
+  })
+
+  it('a replica of another machine version is refused, and says nothing', async () => {
+    const stage = new Stage()
+    const a = await stage.open('a')
+    const { kv } = await import('../src/state-machines/kv.ts')
+    const other = await stage.openWith('b', { ...kv(), version: 2 }, { start: 'join' })
+    await stage.pass(3_000)
+    expect(other.status).toEqual({ kind: 'joining', peers: 0 })
+    expect(a.stats().refused).toMatchObject({ 'another-machine': expect.any(Number) })
+    expect(a.members).toHaveLength(1)
+  })
+
+  it('garbage, and messages of a stranger who never said Hello, are refused and counted, never a crash', async () => {
+    const stage = new Stage()
+    const [a] = await stage.cluster(3)
+    if (a === undefined) throw new Error('three replicas')
+    const stranger = replicaId('f'.repeat(32))
+    const channel = stage.network.transport('s', false).attach({
+      partition: 'p',
+      replica: stranger,
+      onConnected() {},
+      onDisconnected() {},
+      onFrame() {},
+    })
+    await stage.pass(50)
+    const writer = new Writer()
+    writeFrameHead(writer, a.stats().epoch)
+    writeMessage(writer, { type: 'Recover', id: { row: 0, seq: 1 }, ballot: 17 }, [])
+    channel.send(a.id, writer.finish())
+    channel.send(a.id, new Uint8Array([9, 9, 9]))
+    channel.send(a.id, new Uint8Array(0))
+    await stage.pass(50)
+    expect(a.stats().refused).toMatchObject({ 'no-hello': 1, garbage: 2 })
+    expect(await stage.when(a.mutate.set('k', 1).done)).toEqual({ ok: true, value: 1 })
+  })
+})
