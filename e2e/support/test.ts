@@ -1,4 +1,5 @@
-// The test function of all journeys: each gets a signaling server of its own and profiles, browsers that remember.
+// The test function of all journeys: each gets a signaling server of its own, and tabs in a browser that all share or
+// in one whose profile stays on the disk.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,7 +17,16 @@ const chromiumArguments = [
   ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
 ]
 
-/** One browser profile on the disk: what its pages store outlives them. */
+const contextOptions = { viewport: { width: 1_280, height: 900 } } as const
+
+/** So many new tabs of one context. */
+type OpenTabs = {
+  (count: 1): Promise<[Page]>
+  (count: 2): Promise<[Page, Page]>
+  (count: 3): Promise<[Page, Page, Page]>
+}
+
+/** A browser profile on the disk: what its pages store outlives the browser. */
 export class Profile {
   readonly #folder: string
   #context: BrowserContext | undefined
@@ -25,44 +35,53 @@ export class Profile {
     this.#folder = folder
   }
 
-  /** Starts a browser with this profile if none runs, and opens so many new tabs in it. */
-  async open(count: 1): Promise<[Page]>
-  async open(count: 2): Promise<[Page, Page]>
-  async open(count: 3): Promise<[Page, Page, Page]>
-  async open(count: number): Promise<Page[]> {
-    this.#context ??= await this.#start()
-    const context = this.#context
-    const pages: Page[] = []
-    for (let opened = 0; opened < count; opened += 1) pages.push(await context.newPage())
-    return pages
-  }
+  /** Starts a browser with this profile if none runs. */
+  readonly open = (async (count: number) => {
+    this.#context ??= await chromium.launchPersistentContext(this.#folder, { ...launchOptions(), ...contextOptions })
+    return await openTabs(this.#context, count)
+  }) as OpenTabs
 
   /** Ends the browser with all its pages; what they stored stays. */
   async close(): Promise<void> {
     await this.#context?.close()
     this.#context = undefined
   }
+}
 
-  #start(): Promise<BrowserContext> {
-    const executablePath = findBrowser()
-    return chromium.launchPersistentContext(this.#folder, {
-      headless: true,
-      args: chromiumArguments,
-      viewport: { width: 1280, height: 900 },
-      ...(executablePath === undefined ? {} : { executablePath }),
-    })
-  }
+function launchOptions(): LaunchOptions {
+  const executablePath = findBrowser()
+  return { headless: true, args: chromiumArguments, ...(executablePath === undefined ? {} : { executablePath }) }
+}
+
+async function openTabs(context: BrowserContext, count: number): Promise<Page[]> {
+  const pages: Page[] = []
+  for (let opened = 0; opened < count; opened += 1) pages.push(await context.newPage())
+  return pages
 }
 
 interface Fixtures {
   readonly signaling: Signaling
-  /** Makes one more profile: as if on another machine. */
-  readonly newProfile: () => Promise<Profile>
+  /** A profile that can be closed and opened again. */
   readonly profile: Profile
+  /** Opens tabs that share their storage, in a context that the test's end erases. Each call: as if on another machine. */
+  readonly openTabs: OpenTabs
 }
 
-export const test = base.extend<Fixtures>({
-  // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the names of the fixtures from the pattern.
+interface WorkerFixtures {
+  readonly sharedBrowser: Browser
+}
+
+export const test = base.extend<Fixtures, WorkerFixtures>({
+  sharedBrowser: [
+    // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the names of the fixtures from the pattern.
+    async ({}, use) => {
+      const browser = await chromium.launch(launchOptions())
+      await use(browser)
+      await browser.close()
+    },
+    { scope: 'worker' },
+  ],
+  // biome-ignore lint/correctness/noEmptyPattern: see above.
   signaling: async ({}, use) => {
     const signaling = new Signaling()
     await signaling.start()
@@ -70,21 +89,21 @@ export const test = base.extend<Fixtures>({
     await signaling.stop()
   },
   // biome-ignore lint/correctness/noEmptyPattern: see above.
-  newProfile: async ({}, use) => {
-    const folders: string[] = []
-    const profiles: Profile[] = []
-    await use(async () => {
-      const folder = await mkdtemp(join(tmpdir(), 'wepaxos-e2e-'))
-      const profile = new Profile(folder)
-      folders.push(folder)
-      profiles.push(profile)
-      return profile
-    })
-    await Promise.all(profiles.map((profile) => profile.close()))
-    await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true, maxRetries: 5 })))
+  profile: async ({}, use) => {
+    const folder = await mkdtemp(join(tmpdir(), 'wepaxos-e2e-'))
+    const profile = new Profile(folder)
+    await use(profile)
+    await profile.close()
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 })
   },
-  profile: async ({ newProfile }, use) => {
-    await use(await newProfile())
+  openTabs: async ({ sharedBrowser }, use) => {
+    const contexts: BrowserContext[] = []
+    await use((async (count: number) => {
+      const context = await sharedBrowser.newContext(contextOptions)
+      contexts.push(context)
+      return await openTabs(context, count)
+    }) as OpenTabs)
+    await Promise.all(contexts.map((context) => context.close()))
   },
 })
 

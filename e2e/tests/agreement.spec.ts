@@ -155,8 +155,8 @@ test('three tabs execute 300 commands of all at once alike, and find everything 
   })
 })
 
-test('two rooms that are made at the same server do not know of each other', async ({ signaling, profile }) => {
-  const pages = await profile.open(2)
+test('two rooms that are made at the same server do not know of each other', async ({ signaling, openTabs }) => {
+  const pages = await openTabs(2)
   const links = await Promise.all(pages.map((page) => foundRoom(page, signaling.url)))
   expect(links[0]).not.toBe(links[1])
   await setAll(pages[0], { mine: 1 })

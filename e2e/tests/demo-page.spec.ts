@@ -4,9 +4,9 @@ import { expect, test } from '../support/test.ts'
 
 test('what one person adds, counts up and deletes, the others see; a picture is taken in light and dark', async ({
   signaling,
-  profile,
+  openTabs,
 }) => {
-  const [a, b, c] = await profile.open(3)
+  const [a, b, c] = await openTabs(3)
   await gather([a, b, c], signaling.url)
   await expect(a.getByTestId('peer')).toHaveCount(2)
 

@@ -4,17 +4,16 @@ import { expect, test } from '../support/test.ts'
 
 test('a tab that joins late with a wrong secret connects to nobody, sees nothing, and says why', async ({
   signaling,
-  newProfile,
+  openTabs,
 }) => {
-  const [members, stranger] = [await newProfile(), await newProfile()]
-  const pages = await members.open(2)
+  const pages = await openTabs(2)
   const link = await gather(pages, signaling.url)
   await setAll(pages[0], { 'secret-key': 'secret-value' })
   const invite = new URL(link).hash
   const first = invite.charAt(6)
   const wrong = `#v1.w.${first === 'A' ? 'B' : 'A'}${invite.slice(7)}`
 
-  const [page] = await stranger.open(1)
+  const [page] = await openTabs(1)
   await page.goto(demoUrl(signaling.url, wrong))
   await expect(page.getByTestId('screen')).toHaveAttribute('data-screen', 'nobody')
   await expect(page.getByTestId('screen-text')).toContainText('The invite may be mistyped')
@@ -60,8 +59,8 @@ test('a tab that joins late with a wrong secret connects to nobody, sees nothing
   }
 })
 
-test('an invite that lost a part of itself is refused, and the page says so', async ({ signaling, profile }) => {
-  const [page] = await profile.open(1)
+test('an invite that lost a part of itself is refused, and the page says so', async ({ signaling, openTabs }) => {
+  const [page] = await openTabs(1)
   for (const damaged of ['#v1.w.tooShort', '#v2.w.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', '#hello']) {
     await page.goto('about:blank')
     await page.goto(demoUrl(signaling.url, damaged))

@@ -2,8 +2,8 @@
 import { expectSameState, expectVoters, gather, requireFacts, setAll } from '../support/room.ts'
 import { expect, test } from '../support/test.ts'
 
-test('a page that leaves is gone from the member lists of the others, which go on', async ({ signaling, profile }) => {
-  const [a, b, c] = await profile.open(3)
+test('a page that leaves is gone from the member lists of the others, which go on', async ({ signaling, openTabs }) => {
+  const [a, b, c] = await openTabs(3)
   await gather([a, b, c], signaling.url)
   await setAll(c, { 'of the one who leaves': 1 })
   const { id: left } = await requireFacts(c)

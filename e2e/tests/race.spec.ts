@@ -16,8 +16,11 @@ function claim(page: Page, expected: string, wanted: string) {
   )
 }
 
-test('two tabs race compareAndSet for 100 rounds: one wins each, and both know who', async ({ signaling, profile }) => {
-  const [left, right] = await profile.open(2)
+test('two tabs race compareAndSet for 100 rounds: one wins each, and both know who', async ({
+  signaling,
+  openTabs,
+}) => {
+  const [left, right] = await openTabs(2)
   await gather([left, right], signaling.url)
   await left.evaluate(() => window.wepaxos?.replica.mutate.create('prize', 'nobody').done)
 

@@ -4,9 +4,9 @@ import { expect, test } from '../support/test.ts'
 
 test('commands go on while the signaling server is away, and a fourth page joins when it is back', async ({
   signaling,
-  profile,
+  openTabs,
 }) => {
-  const pages = await profile.open(3)
+  const pages = await openTabs(3)
   const link = await gather(pages, signaling.url)
 
   await signaling.stop()
@@ -20,7 +20,7 @@ test('commands go on while the signaling server is away, and a fourth page joins
   const state = await expectSameState(pages)
   expect(state.size).toBe(7)
 
-  const [fourth] = await profile.open(1)
+  const [fourth] = await openTabs(1)
   await fourth.goto(link)
   await expect(fourth.getByTestId('screen-signaling')).toBeVisible()
   expect(await factsOf(fourth)).toBeUndefined()

@@ -408,22 +408,23 @@ describe('what is refused', () => {
   })
 
   test.each([
-    ['a row above 8', '0419' + '00'],
-    ['seq 0', '0401' + '00'],
-    ['a vector without entries', '021100'],
-    ['a vector of ten', '02110a' + '00'.repeat(10)],
-    ['a phase that does not exist', '0711' + '00' + '04'],
-    ['a flag of 2', '0e0200'],
-    ['a session in a row without a voter', '0111' + '02' + '03' + '0101' + 'ff' + '00' + '0100'],
-    ['a session number of 0', '0111' + '02' + '00' + '0000' + 'ff' + '00' + '0100'],
-    ['more open numbers than there are', '0111' + '02' + '00' + '0102' + 'ff' + '00' + '0100'],
-    ['an access of a mode that does not exist', '0f00' + '01' + '03'],
-    ['a member list without voters', '0111' + '01' + '0000' + '0100'],
-    ['a member that is listed twice', '0111' + '01' + '01' + 'aa'.repeat(16) + '01' + 'aa'.repeat(16) + '0100'],
-    ['4,097 proposals in one command', '0111' + '8220' + '00'.repeat(99)],
-    ['4,097 commits in one answer', '0e00' + '8120' + '00'.repeat(99)],
-  ])('%s', (_, bytes) => {
+    ['a row above 8', '041900', /names no instance/],
+    ['seq 0', '040100', /names no instance/],
+    ['a vector without entries', '021100', /1 to 9 entries/],
+    ['a vector of ten', `02110a${'00'.repeat(10)}`, /1 to 9 entries/],
+    ['a phase that does not exist', '07110004', /no phase 4/],
+    ['a flag of 2', '0e0200', /0 or 1/],
+    ['a session in a row without a voter', '01110203', /no voter in row 3/],
+    ['a session number of 0', '011102020000', /no session number/],
+    ['more open numbers than there are', '011102020102', /no session number/],
+    ['an access of a mode that does not exist', '0f000103', /names no mode/],
+    ['a member list without voters', '0111010000', /at least one voter/],
+    ['a member that is listed twice', `01110101${'aa'.repeat(16)}01${'aa'.repeat(16)}`, /listed twice/],
+    ['4,097 proposals in one command', `01118220${'00'.repeat(99)}`, /4097 proposals/],
+    ['4,097 commits in one answer', `0e008120${'00'.repeat(99)}`, /longer than 4096/],
+  ])('%s', (_, bytes, why) => {
     expect(() => decode(fromHex(bytes))).toThrow(DecodeError)
+    expect(() => decode(fromHex(bytes))).toThrow(why)
   })
 
   test('random bytes do nothing but throw DecodeError, or are a message', () => {

@@ -20,9 +20,7 @@ export type ErrorCode =
   | 'Removed'
   | 'StorageFailed'
   | 'StorageInUse'
-  | 'Superseded'
   | 'Timeout'
-  | 'TransportFailed'
   | 'WrongPartition'
 
 /** Every error that wepaxos gives to its caller. `code` is stable; `message` is for people and may change. */

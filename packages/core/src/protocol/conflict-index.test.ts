@@ -9,7 +9,7 @@ const modes: readonly AccessMode[] = ['read', 'write', 'add']
 
 function indexOf(...commands: readonly Command[]): ConflictIndex {
   const index = new ConflictIndex(3)
-  commands.forEach((cmd, at) => index.add(id(1, at + 1), cmd))
+  for (const [at, cmd] of commands.entries()) index.add(id(1, at + 1), cmd)
   return index
 }
 

@@ -663,6 +663,7 @@ export class Engine {
       barrierSeq: null,
       executedInEpoch: 0,
     }
+    const before = this.#running?.role
     this.#running = running
     this.#state = { kind: 'running' }
     this.#behindSince = null
@@ -681,15 +682,7 @@ export class Engine {
       this.#inbox.push({ kind: 'read', read, footprint: pending.footprint })
     }
     this.#settleOld(running)
-    if (this.removed) {
-      // what was proposed in the epoch before is void, and nothing can be proposed any more
-      this.#proposals.failAll(
-        (number) =>
-          new WepaxosError('Removed', 'no member any more: the command had no effect', {
-            key: `${this.self}:${number}`,
-          }),
-      )
-    }
+    if (this.removed) this.#endPendingOfRemoved(before)
     this.#proposals.allAgain()
     this.#requestedAt = Number.NEGATIVE_INFINITY
     this.#changed = true
@@ -705,6 +698,16 @@ export class Engine {
       const result = running.application.recordedResult(this.self, number)
       if (result !== undefined) this.#proposals.settle(number, result)
     }
+  }
+
+  /** Nothing can be proposed any more. What a voter proposed is void; what was forwarded may still be on its way. */
+  #endPendingOfRemoved(before: Role | undefined): void {
+    this.#proposals.failAll((number) => {
+      const details = { key: `${this.self}:${number}` }
+      return before === 'voter'
+        ? new WepaxosError('Removed', 'no member any more: the command had no effect', details)
+        : new WepaxosError('OutcomeUnknown', 'no member any more: whether the command takes effect is not known', details)
+    })
   }
 
   /** [EP2] A voter votes only once the epoch's start is on its own disk. */

@@ -62,7 +62,7 @@ export async function openReplicaIn<C extends Commands, Q extends Queries>(
 ): Promise<Replica<C, Q>> {
   const machine = bindMachine(options.machine)
   checkOptions(options)
-  options.signal?.throwIfAborted()
+  refuseAborted(options.signal)
   const { partition, transport } = options
   const storage = await options.storage.open({ room: transport.room, partition })
   const replica = new LocalReplica<C, Q>(machine, partition, transport.presence, surroundings.clock)
@@ -91,6 +91,10 @@ export async function openReplicaIn<C extends Commands, Q extends Queries>(
   options.signal?.addEventListener('abort', () => void replica.close(), { once: true })
   if (options.signal?.aborted) await replica.close()
   return replica
+}
+
+function refuseAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new WepaxosError('Aborted', 'the signal was aborted before the call', {}, signal.reason)
 }
 
 function checkOptions(options: OpenReplicaOptions<Commands, Queries>): void {
@@ -256,7 +260,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   }
 
   #propose(name: string, args: readonly unknown[], options: ProposeOptions): Handle<CommandResult> {
-    options.signal?.throwIfAborted()
+    refuseAborted(options.signal)
     const prepared = this.#machine.prepareCommand(name, args)
     const payload = prepared.bytes
     const footprint = toFootprint(prepared.footprint)
@@ -346,7 +350,10 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
         try {
           subscription.notify()
         } catch (error) {
-          reportError(error)
+          // the listener's own fault: said where uncaught errors are said, and the other listeners still hear
+          queueMicrotask(() => {
+            throw error
+          })
         }
       }
     })
