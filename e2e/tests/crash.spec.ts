@@ -1,86 +1,13 @@
-// A page that dies without a word, as when its renderer crashes or its machine loses power: the other two go on.
+// Pages that die without a word, as when a renderer or a browser crashes: whoever is left goes on, and what was answered is
+// there.
 import type { Page } from '@playwright/test'
-import { expectSameState, gather, requireFacts } from '../support/room.ts'
+import { expectSameState, expectVoters, gather, requireFacts, setAll } from '../support/room.ts'
+import { type Answer, soFar, startRun, stopRun } from '../support/run.ts'
 import { expect, test } from '../support/test.ts'
 
 /** The product's own (core's Timeouts): silence that makes a replica suspected, and the wait for one that seems alive. */
 const suspectMs = 4_000
 const patienceMs = 2_000
-
-interface Answer {
-  readonly value: number
-  readonly fromMs: number
-  readonly toMs: number
-}
-
-/** What a page did so far in its run of commands. */
-interface Run {
-  readonly own: readonly Answer[]
-  readonly shared: readonly Answer[]
-  readonly problems: readonly string[]
-}
-
-declare global {
-  interface Window {
-    run?: { going: boolean; readonly run: Run; readonly ended: Promise<unknown> }
-  }
-}
-
-/** Keeps some increments of one shared key and one write of a key of its own under way, until told to stop. */
-function startRun(page: Page, name: string, inFlight: number): Promise<void> {
-  return page.evaluate(
-    ({ name, inFlight }) => {
-      const replica = window.wepaxos?.replica
-      if (replica === undefined) throw new Error('this page has no open replica')
-      const own: Answer[] = []
-      const shared: Answer[] = []
-      const problems: string[] = []
-      const repeat = async (answers: Answer[], propose: (count: number) => Promise<number>): Promise<void> => {
-        for (let count = 0; window.run?.going !== false; count += 1) {
-          const fromMs = performance.now()
-          try {
-            const value = await propose(count)
-            answers.push({ value, fromMs, toMs: performance.now() })
-          } catch (error) {
-            problems.push(String(error))
-            return
-          }
-        }
-      }
-      const lines = [
-        repeat(own, async (count) => {
-          // A few keys of its own in turn, so that none waits for the one before.
-          const result = await replica.mutate.set(`own/${name}/${count % 10}`, count).done
-          return Number(result.value)
-        }),
-        ...Array.from({ length: inFlight }, () =>
-          repeat(shared, async () => {
-            const result = await replica.mutate.increment('shared').done
-            if (!result.ok) throw new Error(`refused: ${result.code}`)
-            return Number(result.value)
-          }),
-        ),
-      ]
-      window.run = { going: true, run: { own, shared, problems }, ended: Promise.all(lines) }
-    },
-    { name, inFlight },
-  )
-}
-
-function soFar(page: Page): Promise<Run> {
-  return page.evaluate(() => {
-    if (window.run === undefined) throw new Error('this page runs nothing')
-    return window.run.run
-  })
-}
-
-async function stopRun(page: Page): Promise<Run> {
-  await page.evaluate(() => {
-    if (window.run !== undefined) window.run.going = false
-    return window.run?.ended
-  })
-  return soFar(page)
-}
 
 /** From now on this page's replica answers the other one no more: what that one begins stays in doubt. */
 function stopAnswering(page: Page, replica: string): Promise<void> {
@@ -108,16 +35,13 @@ function doneWithin(answers: readonly Answer[], wait: Answer): number {
   return answers.filter(({ fromMs, toMs }) => fromMs > wait.fromMs && toMs < wait.toMs).length
 }
 
-function kill(page: Page): Promise<void> {
-  const crashed = page.waitForEvent('crash')
-  return page
-    .context()
-    .newCDPSession(page)
-    .then(async (session) => {
-      // Never answered: there is nobody left who could.
-      session.send('Page.crash').catch(() => {})
-      await crashed
-    })
+/** The renderer, or the whole browser: no event fires in the page any more. */
+async function kill(page: Page, what: 'Page.crash' | 'Browser.crash'): Promise<void> {
+  const gone = what === 'Page.crash' ? page.waitForEvent('crash') : page.context().waitForEvent('close')
+  const session = await page.context().newCDPSession(page)
+  // Never answered: there is nobody left who could.
+  session.send(what).catch(() => {})
+  await gone
 }
 
 test('when one of three pages is killed in the middle of a run, the other two go on and settle what it left', async ({
@@ -133,7 +57,7 @@ test('when one of three pages is killed in the middle of a run, the other two go
 
   await Promise.all([stopAnswering(a, doomed), stopAnswering(b, doomed)])
   const ofDoomed = await soFar(c)
-  await kill(c)
+  await kill(c, 'Page.crash')
   const [aAtCrash, bAtCrash] = await Promise.all([soFar(a), soFar(b)])
 
   await test.step('both go on, with keys of their own and with the shared one', async () => {
@@ -177,3 +101,42 @@ test('when one of three pages is killed in the middle of a run, the other two go
     expect(counted - told.length).toBeGreaterThanOrEqual(0)
   })
 })
+
+test('when the whole browser dies in the middle of a run, no acknowledged write is missing afterwards', async ({
+  signaling,
+  profile,
+}) => {
+  const names = ['a', 'b', 'c'] as const
+  const pages = await profile.open(3)
+  const link = await gather(pages, signaling.url)
+  const before = await Promise.all(pages.map(requireFacts))
+  await Promise.all(pages.map((page, index) => startRun(page, names[index] ?? '', 2)))
+  for (const page of pages) await expect.poll(async () => (await soFar(page)).own.length).toBeGreaterThan(20)
+  const told = await Promise.all(pages.map(soFar))
+  await kill(pages[0], 'Browser.crash')
+  await profile.close()
+
+  const reopened = await profile.open(3)
+  await Promise.all(reopened.map((page) => page.goto(link)))
+  await expectVoters(reopened)
+  const after = await Promise.all(reopened.map(requireFacts))
+  expect(after.map(({ id }) => id).sort()).toEqual(before.map(({ id }) => id).sort())
+  const state = await expectSameState(reopened)
+  expect(state.get('shared')?.value).toBeGreaterThanOrEqual(
+    Math.max(...told.flatMap(({ shared }) => shared.map(toValue))),
+  )
+  for (const [index, { own }] of told.entries()) {
+    // The n-th write of ten keys in turn: the version that it made is there, or a later one.
+    for (const [count, answer] of own.entries()) {
+      const entry = state.get(`own/${names[index]}/${count % 10}`)
+      expect(entry?.version).toBeGreaterThanOrEqual(answer.value)
+      if (entry?.version === answer.value) expect(entry.value).toBe(count)
+    }
+  }
+  await setAll(reopened[0], { 'after all': 1 })
+  expect((await expectSameState(reopened)).get('after all')?.value).toBe(1)
+})
+
+function toValue({ value }: Answer): number {
+  return value
+}

@@ -1,6 +1,35 @@
 // Links that do not fit: they open nothing, and the page says so.
+import type { Page } from '@playwright/test'
 import { demoUrl, gather, requireFacts, setAll } from '../support/room.ts'
 import { expect, test } from '../support/test.ts'
+
+/** All that this page's origin keeps in IndexedDB, bytes as text. */
+function storedText(page: Page): Promise<string> {
+  return page.evaluate(async () => {
+    const databases = await indexedDB.databases()
+    const texts: string[] = []
+    for (const { name = '' } of databases) {
+      const database = await new Promise<IDBDatabase>((resolve, reject) => {
+        const request = indexedDB.open(name)
+        request.onsuccess = () => resolve(request.result)
+        request.onerror = () => reject(request.error)
+      })
+      for (const store of database.objectStoreNames) {
+        const values = await new Promise<unknown[]>((resolve, reject) => {
+          const request = database.transaction(store).objectStore(store).getAll()
+          request.onsuccess = () => resolve(request.result)
+          request.onerror = () => reject(request.error)
+        })
+        const decoder = new TextDecoder()
+        texts.push(
+          JSON.stringify(values, (_, part: unknown) => (ArrayBuffer.isView(part) ? decoder.decode(part) : part)),
+        )
+      }
+      database.close()
+    }
+    return texts.join('\n')
+  })
+}
 
 test('a tab that joins late with a wrong secret connects to nobody, sees nothing, and says why', async ({
   signaling,
@@ -28,31 +57,9 @@ test('a tab that joins late with a wrong secret connects to nobody, sees nothing
   expect(seen).toEqual({ status: { kind: 'joining', peers: 0 }, peers: [], presence: [] })
   await expect(page.locator('room-view')).toHaveCount(0)
   await expect(page.locator('body')).not.toContainText('secret-')
-  const stored = await page.evaluate(async () => {
-    const databases = await indexedDB.databases()
-    const texts: string[] = []
-    for (const { name = '' } of databases) {
-      const database = await new Promise<IDBDatabase>((resolve, reject) => {
-        const request = indexedDB.open(name)
-        request.onsuccess = () => resolve(request.result)
-        request.onerror = () => reject(request.error)
-      })
-      for (const store of database.objectStoreNames) {
-        const values = await new Promise<unknown[]>((resolve, reject) => {
-          const request = database.transaction(store).objectStore(store).getAll()
-          request.onsuccess = () => resolve(request.result)
-          request.onerror = () => reject(request.error)
-        })
-        const decoder = new TextDecoder()
-        texts.push(
-          JSON.stringify(values, (_, part: unknown) => (ArrayBuffer.isView(part) ? decoder.decode(part) : part)),
-        )
-      }
-      database.close()
-    }
-    return texts.join('\n')
-  })
-  expect(stored).not.toContain('secret-')
+  expect(await storedText(page)).not.toContain('secret-')
+  // Where the state is, the same look finds it.
+  await expect.poll(() => storedText(pages[0])).toContain('secret-later')
   for (const member of pages) {
     expect((await requireFacts(member)).voters).toHaveLength(2)
     expect(await member.evaluate(() => window.wepaxos?.room.peers.length)).toBe(1)

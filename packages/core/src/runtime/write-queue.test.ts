@@ -201,7 +201,7 @@ describe('the write queue', () => {
     expect(failures).toEqual([])
   })
 
-  test('a write that fails after stop is nobody’s failure any more', async () => {
+  test('a write that fails after stop is no failure of the replica any more', async () => {
     const { queue, writes, failures } = await start()
     queue.putInstance(1, voters, instance(1))
     queue.flush()
