@@ -71,7 +71,7 @@ describe('one replica', () => {
     expect(replica.status.kind).toBe('ready')
   })
 
-  it('stops with StorageFailed when a write fails, and what was pending ends as OutcomeUnknown', async () => {
+  it('[DU5] stops with StorageFailed when a write fails, and what was pending ends as OutcomeUnknown', async () => {
     const stage = new Stage()
     const replica = await stage.open('a')
     await stage.when(replica.mutate.set('k', 1).done)
@@ -267,6 +267,42 @@ describe('several replicas', () => {
     await stage.until(() => agree(cluster))
     expect(a.view.committed.get('n')).toBe(30)
     expect(a.stats().executed).toBe(30)
+  })
+
+  it('[EP2] [EP3] the start of an epoch is on disk before anything of the epoch, and the old epoch goes once a quorum has it', async () => {
+    const stage = new Stage()
+    const [a, b, c] = await stage.cluster(3)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three replicas')
+    await stage.when(a.mutate.set('k', 1).done)
+    const { epoch } = await stage.when(a.checkpoint())
+    await stage.when(a.mutate.set('k', 2).done) // the disk refuses an instance of an epoch whose start it does not have
+    await stage.pass(2_000)
+    for (const name of ['a', 'b', 'c']) {
+      const storage = await stage.disk(name).open()
+      const { checkpoints, instances } = await storage.read()
+      expect(checkpoints.map((one) => one.epoch)).toEqual([epoch])
+      expect(new Set(instances.map((one) => one.epoch))).toEqual(new Set([epoch]))
+    }
+  })
+
+  it('[EP4] who slept through three epochs is told so, fetches the checkpoint, and goes on with its own commands', async () => {
+    const stage = new Stage()
+    const [a, b, c] = await stage.cluster(3)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three replicas')
+    stage.network.cut('a', 'c')
+    stage.network.cut('b', 'c')
+    await stage.pass(100)
+    const late = c.mutate.increment('n')
+    for (let round = 0; round < 3; round++) {
+      await stage.when(a.mutate.increment('n').done)
+      await stage.when(a.checkpoint())
+    }
+    const { epoch } = a.stats()
+    expect(c.stats().epoch).toBe(epoch - 3)
+    stage.network.healAll()
+    expect(await stage.when(late.done)).toEqual({ ok: true, value: 4 })
+    expect(c.stats().epoch).toBe(epoch)
+    await stage.until(() => agree([a, b, c]))
   })
 
   it('subscribers hear of optimistic and of committed changes, each value once', async () => {

@@ -15,7 +15,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   storage: ['lib', 'protocol', 'codec'],
   // the port, and no adapter
   runtime: ['lib', 'protocol', 'execution', 'codec', 'storage/storage'],
-  'state-machines': ['lib', 'execution'],
+  'state-machines': ['lib', 'execution', 'codec/value'],
 }
 
 const pure = ['protocol', 'execution']

@@ -56,7 +56,7 @@ function proposal(
 const take = (number: number, ackedUpTo = 0, session = ann) => proposal(session, number, ackedUpTo, 'take', 'tokens')
 
 describe('a session', () => {
-  test('executes a number once: a duplicate gives the recorded result and changes nothing', () => {
+  test('[SE1] executes a number once: a duplicate gives the recorded result and changes nothing', () => {
     const application = found()
     expect(application.execute(take(1))).toEqual({ ok: true, value: 1 })
     const hash = application.stateHash()
@@ -92,7 +92,7 @@ describe('a session', () => {
     expect(application.execute(take(1, 0, bob))).toEqual({ ok: true, value: 0 })
   })
 
-  test('keeps acknowledged results until a barrier, and only then forgets them', () => {
+  test('[SE2] keeps acknowledged results until a barrier, and only then forgets them', () => {
     const application = found()
     application.execute(take(1))
     application.execute(take(2, 1))
@@ -114,7 +114,7 @@ describe('a session', () => {
     expect(application.store.get('tokens')).toBe(1)
   })
 
-  test('of a replica that is no member is refused as expired, and nothing is executed', () => {
+  test('[SE3] of a replica that is no member is refused as expired, and nothing is executed', () => {
     const application = found()
     expect(application.hasSession(bob)).toBe(false)
     expect(application.execute(take(1, 0, bob))).toEqual({ ok: false, code: 'SESSION_EXPIRED' })

@@ -312,7 +312,7 @@ describe('graphs drawn by hand', () => {
     expect(executor.order).toEqual(['1.1', '0.1', '0.2', '0.3', '0.4'])
   })
 
-  test('a cycle of two goes by (seq, row)', () => {
+  test('[EX3] a cycle of two goes by (seq, row)', () => {
     const graph = [instance(0, 1, write, [0, 1]), instance(1, 1, write, [1, 0])]
     expect(execute(2, graph).order).toEqual(['0.1', '1.1'])
     expect(execute(2, [...graph].reverse()).order).toEqual(['0.1', '1.1'])
@@ -329,7 +329,7 @@ describe('graphs drawn by hand', () => {
     expect(execute(3, [...graph].reverse()).order).toEqual(['0.1', '1.1', '2.1', '0.2'])
   })
 
-  test('what depends on one of a component comes after all of it', () => {
+  test('[EX2] what depends on one of a component comes after all of it', () => {
     const graph = [
       instance(0, 1, touching([{ key: 1, mode: 'write' }]), [0, 1, 0]),
       instance(
@@ -362,7 +362,7 @@ describe('graphs drawn by hand', () => {
     expect(execute(1, [instance(0, 1, write, [1])]).order).toEqual(['0.1'])
   })
 
-  test('a barrier comes last in its component, and ends the epoch: the rest is void', () => {
+  test('[EX3] a barrier comes last in its component, and ends the epoch: the rest is void', () => {
     const graph = [
       instance(0, 1, barrier, [0, 1, 0]),
       instance(1, 1, write, [1, 0, 0]),
@@ -388,7 +388,7 @@ describe('graphs drawn by hand', () => {
     }
   })
 
-  test('a barrier that another replica knew of only as a Nop does not hold anything up', () => {
+  test('[EX1] a barrier that another replica knew of only as a Nop does not hold anything up', () => {
     const executor = execute(2, [instance(0, 1, nop, [0, 7]), instance(1, 1, write, [1, 0])])
     expect(executor.order).toEqual(['1.1'])
     expect(executor.endedBy).toBeNull()

@@ -6,6 +6,7 @@ import {
   committed,
   id,
   ordersOf,
+  keep,
   persist,
   preaccepted,
   promised,
@@ -100,7 +101,7 @@ describe('AcceptOk', () => {
       const commit = [
         send(rowsBut(n, 0), { type: 'Commit', id: at, ballot: 0, command: cmd, deps }),
         { kind: 'committed', instance, path: 'slow' },
-        persist(instance),
+        keep(instance),
       ]
       for (const order of n === 7 ? [rowsBut(7, null), rowsBut(7, null).reverse()] : ordersOf(rowsBut(n, null))) {
         const state = accepting(n, deps)
@@ -131,7 +132,7 @@ describe('AcceptOk', () => {
     expect(step(state, receive(2, { type: 'AcceptOk', id: at, ballot: 17 }), 0)).toEqual([
       send([0, 2], { type: 'Commit', id: at, ballot: 17, command: nop, deps: [0, 0, 0] }),
       { kind: 'committed', instance, path: 'recovered' },
-      persist(instance),
+      keep(instance),
     ])
   })
 
@@ -147,6 +148,6 @@ describe('AcceptOk', () => {
     expect(step(state, receive(1, { type: 'Nack', id: at, ballot: 16, promisedBallot: 17 }), 0)).toEqual([])
     step(state, receive(0, { type: 'AcceptOk', id: at, ballot: 0 }), 0)
     const kinds = step(state, receive(2, { type: 'AcceptOk', id: at, ballot: 0 }), 0).map((effect) => effect.kind)
-    expect(kinds).toEqual(['send', 'committed', 'persist'])
+    expect(kinds).toEqual(['send', 'committed', 'keep'])
   })
 })

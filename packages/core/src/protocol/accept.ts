@@ -78,5 +78,6 @@ export function receiveAcceptOk(state: ReplicaState, row: Row, message: AcceptOk
   const attempt = state.attempts.get(instanceKey(message.id))
   if (attempt?.kind !== 'accepting' || attempt.ballot !== message.ballot) return
   attempt.acks.add(row)
-  if (attempt.acks.size >= state.quorums.slow) commitOnSlowPath(state, attempt, effects)
+  if (attempt.acks.size < state.quorums.slow) return
+  commitOnSlowPath(state, attempt, attempt.ballot === 0 ? 'slow' : 'recovered', effects)
 }

@@ -7,7 +7,7 @@ import {
   committed,
   id,
   observer,
-  persist,
+  keep,
   preaccepted,
   receive,
   replica,
@@ -33,7 +33,7 @@ function commit(row: number, seq: number): Commit {
 
 function learned({ id: at, command, deps }: Commit): Effect[] {
   const instance = committed(at, 0, command, deps)
-  return [{ kind: 'committed', instance, path: 'learned' }, persist(instance)]
+  return [{ kind: 'committed', instance, path: 'learned' }, keep(instance)]
 }
 
 /** Asks the voter of `to` for what is committed above these watermarks. */

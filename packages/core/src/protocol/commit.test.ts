@@ -6,7 +6,7 @@ import {
   accepted,
   committed,
   id,
-  persist,
+  keep,
   preaccepted,
   promised,
   receive,
@@ -26,7 +26,7 @@ const deps = [0, 2, 0]
 const commit: Commit = { type: 'Commit', id: at, ballot: 0, command: cmd, deps }
 
 function learned(instance: CommittedInstance): Effect[] {
-  return [{ kind: 'committed', instance, path: 'learned' }, persist(instance)]
+  return [{ kind: 'committed', instance, path: 'learned' }, keep(instance)]
 }
 
 test('[CO6] a Commit is taken by a voter that knows nothing of the instance', () => {

@@ -46,11 +46,16 @@ export function commitOnFastPath(state: ReplicaState, value: Value, effects: Eff
 }
 
 /** [CO5] A slow quorum holds the value durably: nothing more has to be. */
-export function commitOnSlowPath(state: ReplicaState, value: Value, effects: Effect[]): void {
+export function commitOnSlowPath(
+  state: ReplicaState,
+  value: Value,
+  path: 'slow' | 'recovered',
+  effects: Effect[],
+): void {
   const instance = recordCommit(state, value)
   tell(state.learners, commitMessage(instance), effects)
-  effects.push({ kind: 'committed', instance, path: value.ballot === 0 ? 'slow' : 'recovered' })
-  effects.push({ kind: 'persist', instance })
+  effects.push({ kind: 'committed', instance, path })
+  effects.push({ kind: 'keep', instance })
 }
 
 /** [CO6] A Commit from another replica is taken whatever was promised here. */
@@ -59,7 +64,7 @@ export function receiveCommit(state: ReplicaState, message: Commit, effects: Eff
   const instance = recordCommit(state, message)
   if (isCommitted(before)) return
   effects.push({ kind: 'committed', instance, path: 'learned' })
-  effects.push({ kind: 'persist', instance })
+  effects.push({ kind: 'keep', instance })
 }
 
 /** [CO6] What a committed replica answers to whoever asks about the instance. */

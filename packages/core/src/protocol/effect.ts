@@ -42,6 +42,11 @@ export type Refusal =
  */
 export type Effect =
   | { readonly kind: 'persist'; readonly instance: Instance }
+  /**
+   * Write it with the next batch, or before long: nothing waits for it. A quorum holds the value, so a crash before that
+   * costs a little catching up.
+   */
+  | { readonly kind: 'keep'; readonly instance: Instance }
   /** Make durable that seqs up to here may have been used. */
   | { readonly kind: 'reserve'; readonly upTo: Seq }
   /** Nothing new to write, but what follows reports what was written in earlier steps. */

@@ -133,6 +133,10 @@ export function persist(instance: Instance): Effect {
   return { kind: 'persist', instance }
 }
 
+export function keep(instance: Instance): Effect {
+  return { kind: 'keep', instance }
+}
+
 export function send(to: readonly Row[], message: Message): Effect {
   return { kind: 'send', to: to.map(voter), message }
 }

@@ -347,8 +347,8 @@ describe('the slow path', () => {
     const state = proposed(3, cmd)
     step(state, receive(0, ok([0, 0, 0])), 0)
     step(state, receive(1, ok([0, 1, 0])), 0)
-    step(state, receive(2, { type: 'Nack', id: own, ballot: 0, promisedBallot: 18 }), 1)
-    expect(step(state, tick, 2)).toEqual(slow(state, cmd, [0, 1, 0]))
+    const nack = receive(2, { type: 'Nack', id: own, ballot: 0, promisedBallot: 18 })
+    expect(step(state, nack, 1)).toEqual(slow(state, cmd, [0, 1, 0]))
   })
 
   test('[CO3] a coordinator that so many refused that no slow quorum is left leaves the instance to the recovery', () => {

@@ -8,6 +8,7 @@ import {
   committed,
   id,
   ordersOf,
+  keep,
   persist,
   preaccepted,
   promised,
@@ -168,7 +169,7 @@ describe('RecoverOk', () => {
     expect(step(state, receive(4, recoverOk(at, 17, what)), 0)).toEqual([
       send([0, 2, 3, 4], { type: 'Commit', id: at, ballot: 16, command: cmd, deps: [0, 3, 0, 0, 0] }),
       { kind: 'committed', instance, path: 'recovered' },
-      persist(instance),
+      keep(instance),
     ])
   })
 
@@ -372,7 +373,7 @@ describe('waiting for others', () => {
     const state = waiting([other, id(3, 2)])
     const effects = learn(state, other, write(1), zeros5)
     expect(effects.slice(2)).toEqual(acceptNop(state))
-    expect(effects.slice(0, 2).map((effect) => effect.kind)).toEqual(['committed', 'persist'])
+    expect(effects.slice(0, 2).map((effect) => effect.kind)).toEqual(['committed', 'keep'])
   })
 
   test('[RC5.3] when all of them are committed, each Nop or with the instance in its deps, the value is accepted', () => {
@@ -380,7 +381,7 @@ describe('waiting for others', () => {
     expect(learn(state, other, nop, zeros5)).toHaveLength(2)
     const effects = learn(state, id(3, 2), write(1), [1, 0, 0, 0, 0])
     expect(effects.slice(2)).toEqual(acceptValue(state))
-    expect(effects.slice(0, 2).map((effect) => effect.kind)).toEqual(['committed', 'persist'])
+    expect(effects.slice(0, 2).map((effect) => effect.kind)).toEqual(['committed', 'keep'])
   })
 
   test('[RC5.3] one of them that waits itself with more than n - f - e supporters makes the instance Nop', () => {
@@ -427,7 +428,7 @@ describe('waiting for others', () => {
     expect(step(state, receive(4, recoverOk(at, 17, what)), 0)).toEqual([
       send([0, 2, 3, 4], { type: 'Commit', id: at, ballot: 16, command: cmd, deps }),
       { kind: 'committed', instance, path: 'recovered' },
-      persist(instance),
+      keep(instance),
     ])
   })
 
@@ -487,6 +488,6 @@ test('[RC5.1] a recovery of 3 voters from its start to the commit', () => {
   expect(step(state, receive(2, { type: 'AcceptOk', id: at, ballot: 17 }), 0)).toEqual([
     send(rowsBut(3, 1), { type: 'Commit', id: at, ballot: 17, command: cmd, deps: [0, 0, 0] }),
     { kind: 'committed', instance, path: 'recovered' },
-    persist(instance),
+    keep(instance),
   ])
 })

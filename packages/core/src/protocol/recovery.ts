@@ -10,6 +10,7 @@ import type { Effect } from './effect.ts'
 import { formatInstanceId, type InstanceId, type ReplicaId, type Row } from './ids.ts'
 import { type Instance, instanceIdOf, instanceKey, isCommitted } from './instance.ts'
 import type { Invalidating, Nack, Recover, RecoverOk, Validate, ValidateOk, Waiting } from './message.ts'
+import { decidePath } from './pre-accept.ts'
 import { decideRecovery, decideValidation, nopValue } from './recovery-decision.ts'
 import { learn, type Recovering, type ReplicaState, type Validating, type WaitingForOthers } from './state.ts'
 import { findInvalidating } from './validation.ts'
@@ -106,7 +107,7 @@ function decide(state: ReplicaState, attempt: Recovering, effects: Effect[]): vo
   const decision = decideRecovery(answers, id.row, state.quorums)
   switch (decision.kind) {
     case 'commit':
-      commitOnSlowPath(state, { id, ballot: decision.acceptedBallot, ...pick(decision.value) }, effects)
+      commitOnSlowPath(state, { id, ballot: decision.acceptedBallot, ...pick(decision.value) }, 'recovered', effects)
       return
     case 'accept':
       startAccept(state, { id, ballot, ...pick(decision.value) }, effects)
@@ -209,7 +210,7 @@ export function receiveValidateOk(state: ReplicaState, row: Row, message: Valida
       state.attempts.set(instanceKey(id), waiting)
       tellWaiting(state, waiting, effects)
       recoverOthers(state, waiting, effects)
-      reconsiderWaiting(state, waiting, effects)
+      reconsiderAllWaiting(state, effects) // its own Waiting may also be what another recovery here waits for
     }
   }
 }
@@ -290,7 +291,7 @@ function hearLate(
 ): void {
   const { id, ballot } = attempt
   if (known.phase === 'committed') {
-    commitOnSlowPath(state, { id, ballot: known.acceptedBallot, ...pick(known) }, effects)
+    commitOnSlowPath(state, { id, ballot: known.acceptedBallot, ...pick(known) }, 'recovered', effects)
   } else if (known.phase === 'accepted') {
     startAccept(state, { id, ballot, ...pick(known) }, effects)
   } else if (row === id.row) {
@@ -306,7 +307,10 @@ export function receiveNack(state: ReplicaState, row: Row, message: Nack, effect
   state.ballotsSeen.set(key, Math.max(message.promisedBallot, state.ballotsSeen.get(key) ?? 0))
   if (attempt.kind === 'preaccepting') {
     attempt.refusals.add(row)
-    if (state.quorums.n - attempt.refusals.size >= state.quorums.slow) return
+    if (state.quorums.n - attempt.refusals.size >= state.quorums.slow) {
+      decidePath(state, attempt, effects) // the fast path may be out of reach now
+      return
+    }
   }
   state.attempts.delete(key)
   giveUp(state, message.id, effects)

@@ -150,8 +150,11 @@ function refusal(state: ReplicaState, from: ReplicaId, message: Message): Refusa
   switch (message.type) {
     case 'PreAccept':
       return message.id.row !== row ? 'not-the-coordinator' : vectorRefusal(state, message.deps)
-    case 'Accept':
     case 'Validate':
+      if (message.ballot === 0) return 'not-the-ballots-owner' // only a recovery validates
+      if (ballotOwner(message.ballot, message.id.row) !== row) return 'not-the-ballots-owner'
+      return vectorRefusal(state, message.deps)
+    case 'Accept':
       if (ballotOwner(message.ballot, message.id.row) !== row) return 'not-the-ballots-owner'
       return vectorRefusal(state, message.deps)
     case 'Recover':

@@ -247,9 +247,10 @@ export function learn(state: ReplicaState, instance: Instance): void {
   if (instance.phase !== 'none' && instance.command !== instance.initCommand) {
     state.index.add(instance.id, instance.command)
   }
-  const barrier = instance.phase === 'none' ? instance.initCommand : instance.command
-  if (barrier?.kind === 'barrier') state.barriers.add(key)
+  // until it is committed as something else, what was once heard as a barrier may be one
+  if (instance.phase !== 'none' && instance.command.kind === 'barrier') state.barriers.add(key)
   else if (instance.phase === 'committed') state.barriers.delete(key)
+  else if (instance.initCommand?.kind === 'barrier') state.barriers.add(key)
   if (instance.phase === 'committed') {
     state.watches.delete(key)
     state.waitings.delete(key)

@@ -138,6 +138,8 @@ export class Engine {
   #channel: Channel | null = null
   #stopTimer: (() => void) | null = null
   #armedBusy = false
+  /** When everything that had gathered was last sent to the disk. */
+  #keptAt = Number.NEGATIVE_INFINITY
   #inbox: Input[] = []
   #turning = false
   #changed = false
@@ -358,6 +360,7 @@ export class Engine {
   async close(): Promise<void> {
     if (this.#state.kind === 'closed') return
     const failed = this.#state.kind === 'failed'
+    this.#queue.flush(true)
     this.#stop({ kind: 'closed' }, new WepaxosError('Closed', 'the replica was closed'))
     if (!failed) await this.#options.storage.close()
   }
@@ -442,6 +445,9 @@ export class Engine {
           this.#queue.putInstance(epoch, voters, effect.instance)
           gated = true
           break
+        case 'keep':
+          this.#queue.putInstance(epoch, voters, effect.instance, true)
+          break
         case 'reserve':
           this.#reserve(running, effect.upTo)
           gated = true
@@ -460,7 +466,7 @@ export class Engine {
     }
   }
 
-  #perform(running: Running, effect: Exclude<Effect, { kind: 'persist' | 'reserve' | 'sync' }>): void {
+  #perform(running: Running, effect: Exclude<Effect, { kind: 'persist' | 'keep' | 'reserve' | 'sync' }>): void {
     switch (effect.kind) {
       case 'send':
         if (effect.message.type === 'Recover') this.#counts.recoveries++
@@ -1055,6 +1061,10 @@ export class Engine {
   #tick(): void {
     const running = this.#running
     const now = this.#options.clock.now()
+    if (now - this.#keptAt >= tickMs) {
+      this.#keptAt = now
+      this.#queue.flush(true)
+    }
     for (const [id, peer] of this.#peers) {
       if (peer.accepted || now - peer.helloAt < requestMs) continue
       peer.helloAt = now

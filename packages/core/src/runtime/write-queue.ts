@@ -21,10 +21,12 @@ interface Gathering {
   dropEpochsBefore: Epoch
   readonly afterwards: (() => void)[]
   empty: boolean
+  /** Whether somebody waits for it; else it may wait for company. */
+  urgent: boolean
 }
 
 function nothing(): Gathering {
-  return { epochs: new Map(), meta: new Map(), checkpoints: [], dropEpochsBefore: 0, afterwards: [], empty: true }
+  return { epochs: new Map(), meta: new Map(), checkpoints: [], dropEpochsBefore: 0, afterwards: [], empty: true, urgent: false }
 }
 
 export class WriteQueue {
@@ -47,7 +49,8 @@ export class WriteQueue {
     this.#onFailed = onFailed
   }
 
-  putInstance(epoch: Epoch, voters: readonly ReplicaId[], instance: Instance): void {
+  /** `lazily`: it is written with what comes next, at the latest by `flush(true)`. */
+  putInstance(epoch: Epoch, voters: readonly ReplicaId[], instance: Instance, lazily = false): void {
     let part = this.#gathering.epochs.get(epoch)
     if (part === undefined) {
       part = { voters, instances: new Map() }
@@ -55,6 +58,7 @@ export class WriteQueue {
     }
     part.instances.set(instanceKey(instance.id), instance)
     this.#gathering.empty = false
+    if (!lazily) this.#gathering.urgent = true
   }
 
   putReservation(reservation: Reservation): void {
@@ -64,11 +68,13 @@ export class WriteQueue {
   putMeta(name: string, bytes: Uint8Array): void {
     this.#gathering.meta.set(name, bytes)
     this.#gathering.empty = false
+    this.#gathering.urgent = true
   }
 
   putCheckpoint(epoch: Epoch, bytes: Uint8Array): void {
     this.#gathering.checkpoints.push({ epoch, bytes })
     this.#gathering.empty = false
+    this.#gathering.urgent = true
   }
 
   dropEpochsBefore(epoch: Epoch): void {
@@ -83,14 +89,17 @@ export class WriteQueue {
 
   /** Calls `action` as soon as everything that was put so far is durable: at once, or after the batch that holds the last of it. */
   after(action: () => void): void {
-    if (!this.#gathering.empty) this.#gathering.afterwards.push(action)
-    else if (this.#inFlight !== null) this.#inFlight.afterwards.push(action)
+    if (!this.#gathering.empty) {
+      this.#gathering.afterwards.push(action)
+      this.#gathering.urgent = true
+    } else if (this.#inFlight !== null) this.#inFlight.afterwards.push(action)
     else action()
   }
 
-  /** Starts to write what has gathered, unless a batch is under way. */
-  flush(): void {
+  /** Starts to write what has gathered, unless a batch is under way; what nobody waits for only if `everything`. */
+  flush(everything = false): void {
     if (this.#stopped || this.#inFlight !== null || this.#gathering.empty) return
+    if (!this.#gathering.urgent && !everything) return
     const batch = this.#gathering
     this.#inFlight = batch
     this.#gathering = nothing()
