@@ -712,7 +712,11 @@ export class Engine {
       const details = { key: `${this.self}:${number}` }
       return before === 'voter'
         ? new WepaxosError('Removed', 'no member any more: the command had no effect', details)
-        : new WepaxosError('OutcomeUnknown', 'no member any more: whether the command takes effect is not known', details)
+        : new WepaxosError(
+            'OutcomeUnknown',
+            'no member any more: whether the command takes effect is not known',
+            details,
+          )
     })
   }
 

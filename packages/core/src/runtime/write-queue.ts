@@ -26,7 +26,15 @@ interface Gathering {
 }
 
 function nothing(): Gathering {
-  return { epochs: new Map(), meta: new Map(), checkpoints: [], dropEpochsBefore: 0, afterwards: [], empty: true, urgent: false }
+  return {
+    epochs: new Map(),
+    meta: new Map(),
+    checkpoints: [],
+    dropEpochsBefore: 0,
+    afterwards: [],
+    empty: true,
+    urgent: false,
+  }
 }
 
 export class WriteQueue {
