@@ -1,6 +1,8 @@
 // What must hold of everything that was ever committed: Agreement, Visibility, equal checkpoints.
+import { decodeCheckpoint } from '../src/execution/checkpoint.ts'
+import { Executor } from '../src/execution/executor.ts'
 import { equalBytes } from '../src/lib/equal-bytes.ts'
-import { commandsConflict, equalCommands } from '../src/protocol/command.ts'
+import { commandsConflict, equalCommands, type Proposal } from '../src/protocol/command.ts'
 import { dependsOn, equalDeps } from '../src/protocol/deps.ts'
 import type { Epoch } from '../src/protocol/ids.ts'
 import type { CommittedInstance } from '../src/protocol/instance.ts'
@@ -53,6 +55,31 @@ export class AgreementChecker {
       }
     }
     return { instances, nops }
+  }
+
+  /**
+   * The proposals in the order in which a replica that saw everything would have executed them, from the committed values
+   * alone: a witness for the judge of histories, which checks it.
+   */
+  executionOrder(): Proposal[] {
+    const order: Proposal[] = []
+    const executed = new Set<string>()
+    for (const [epoch, inEpoch] of [...this.#committed].sort(([a], [b]) => a - b)) {
+      const start = this.#checkpoints.get(epoch)
+      if (start === undefined) continue
+      const executor = new Executor(decodeCheckpoint(start).members.voters.length, ({ command }) => {
+        if (command.kind !== 'application') return
+        for (const proposal of command.proposals) {
+          const name = `${proposal.session}:${proposal.number}`
+          if (executed.has(name)) continue
+          executed.add(name)
+          order.push(proposal)
+        }
+      })
+      for (const instance of inEpoch.values()) executor.commit(instance)
+      executor.run()
+    }
+    return order
   }
 
   /** Visibility: of two committed conflicting commands at least one has the other in its deps. */

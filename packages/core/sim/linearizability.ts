@@ -17,6 +17,8 @@ export interface HistoryEntry {
   return: number | null
   /** Canonical text of the result; compared with what the model says. */
   result: string | null
+  /** The command's key in the system; null for reads, which are no commands. */
+  name: string | null
 }
 
 /** The model: state of one key (null: not there) and operation → next state and result, as texts. */
@@ -43,15 +45,77 @@ export function applyOperation(
 
 export type Verdict = 'yes' | 'no' | 'undecided'
 
-/** For each key, whether its operations can be put in one order. */
-export function judgeHistory(history: readonly HistoryEntry[]): ReadonlyMap<string, Verdict> {
+/**
+ * For each key, whether its operations can be put in one order. `witness` is an order of command names that may be one: if
+ * it explains the history, that settles it at once; if not, all orders are searched.
+ */
+export function judgeHistory(
+  history: readonly HistoryEntry[],
+  witness: readonly string[] = [],
+): ReadonlyMap<string, Verdict> {
+  const place = new Map(witness.map((name, at) => [name, at]))
   const byKey = new Map<string, HistoryEntry[]>()
   for (const entry of history) {
     const list = byKey.get(entry.key)
     if (list === undefined) byKey.set(entry.key, [entry])
     else list.push(entry)
   }
-  return new Map([...byKey].map(([key, entries]) => [key, judgeKey(withoutUnseen(entries))]))
+  return new Map([...byKey].map(([key, entries]) => [key, explains(entries, place) ? 'yes' : judge(entries)]))
+}
+
+/**
+ * Whether the commands of one key, in the order of their places, give every result that was answered, and keep the order of
+ * what did not overlap; reads are fitted in between.
+ */
+export function explains(entries: readonly HistoryEntry[], place: ReadonlyMap<string, number>): boolean {
+  const commands = entries
+    .filter((entry) => entry.name !== null && place.has(entry.name))
+    .sort((a, b) => (place.get(a.name ?? '') ?? 0) - (place.get(b.name ?? '') ?? 0))
+  // what was answered took effect
+  const missing = entries.some((entry) => entry.return !== null && entry.name !== null && !place.has(entry.name))
+  if (missing) return false
+  /** The state after each command; the first is the state before all. */
+  const states = ['absent']
+  let latestCall = Number.NEGATIVE_INFINITY
+  for (const { operation, call, return: returned, result } of commands) {
+    // one that comes later in the order may not have returned before an earlier one was called
+    if (returned !== null && returned < latestCall) return false
+    latestCall = Math.max(latestCall, call)
+    const next = applyOperation(states.at(-1) ?? 'absent', operation)
+    if (returned !== null && result !== next.result) return false
+    states.push(next.state)
+  }
+  return fitReads(entries, commands, states)
+}
+
+/** Reads, in the order of their returns, each at the first place that real time allows and that shows what it saw. */
+function fitReads(
+  entries: readonly HistoryEntry[],
+  commands: readonly HistoryEntry[],
+  states: readonly string[],
+): boolean {
+  const reads = entries.filter((entry) => entry.name === null && entry.return !== null)
+  const placed: { readonly at: number; readonly read: HistoryEntry }[] = []
+  for (const read of reads.sort((a, b) => a.call - b.call)) {
+    let first = 0
+    let last = commands.length
+    for (const [at, command] of commands.entries()) {
+      if (command.return !== null && command.return < read.call) first = Math.max(first, at + 1)
+      if (read.return !== null && command.call > read.return) last = Math.min(last, at)
+    }
+    for (const earlier of placed) {
+      if (earlier.read.return !== null && earlier.read.return < read.call) first = Math.max(first, earlier.at)
+    }
+    const at = states.findIndex((state, index) => index >= first && index <= last && state === read.result)
+    if (at < 0) return false
+    placed.push({ at, read })
+  }
+  return true
+}
+
+/** First without what nobody saw, which is quick; only a 'yes' is final there, for an unseen write may explain a mismatch. */
+function judge(entries: readonly HistoryEntry[]): Verdict {
+  return judgeKey(withoutUnseen(entries)) === 'yes' ? 'yes' : judgeKey(entries)
 }
 
 /**

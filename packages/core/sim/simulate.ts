@@ -327,6 +327,7 @@ class Simulation {
       call: this.#world.now,
       return: null,
       result: null,
+      name: null,
     }
     this.#history.push(entry)
     const answered = (result: string) => {
@@ -334,7 +335,7 @@ class Simulation {
       entry.result = result
     }
     const { life } = process
-    carryOut(replica, key, operation)
+    carryOut(replica, entry)
       .then((result) => {
         // what a process that died in this very moment still heard, nobody was told
         if (process.life === life) answered(result)
@@ -401,10 +402,12 @@ class Simulation {
           call: this.#world.now + 1,
           return: this.#world.now + 2,
           result: canonical(survivor.replica.view.committed.get(key)),
+          name: null,
         })
       }
     }
-    for (const [key, verdict] of judgeHistory(this.#history)) {
+    const witness = this.#agreement.executionOrder().map(({ session, number }) => `${session}:${number}`)
+    for (const [key, verdict] of judgeHistory(this.#history, witness)) {
       if (verdict === 'no') throw new Violation(`the history of key ${key} is not linearizable`)
       if (verdict === 'undecided') this.#undecided++
     }
@@ -422,19 +425,19 @@ class Simulation {
   }
 }
 
-async function carryOut(replica: KvReplica, key: string, operation: Operation): Promise<string> {
-  switch (operation.op) {
-    case 'set':
-      return (await replica.mutate.set(key, operation.value).done).ok ? 'ok' : 'refused'
-    case 'increment': {
-      const result = await replica.mutate.increment(key, operation.by).done
-      return result.ok ? String(result.value) : 'refused'
-    }
-    case 'compareAndSet':
-      return (await replica.mutate.compareAndSet(key, operation.expected, operation.value).done).ok ? 'ok' : 'mismatch'
-    case 'get':
-      return canonical(await replica.read.get(key))
-  }
+async function carryOut(replica: KvReplica, entry: HistoryEntry): Promise<string> {
+  const { key, operation } = entry
+  if (operation.op === 'get') return canonical(await replica.read.get(key))
+  const handle =
+    operation.op === 'set'
+      ? replica.mutate.set(key, operation.value)
+      : operation.op === 'increment'
+        ? replica.mutate.increment(key, operation.by)
+        : replica.mutate.compareAndSet(key, operation.expected, operation.value)
+  entry.name = handle.key
+  const result = await handle.done
+  if (operation.op === 'increment') return result.ok ? String(result.value) : 'refused'
+  return result.ok ? 'ok' : 'mismatch'
 }
 
 function canonical(value: unknown): string {
