@@ -8,6 +8,14 @@ import { expect, test } from '../support/test.ts'
 /** The product's own (core's Timeouts): silence that makes a replica suspected, and the wait for one that seems alive. */
 const suspectMs = 4_000
 const patienceMs = 2_000
+/** Far more than all else that is under way in the moment. */
+const longBytes = 300_000
+
+declare global {
+  interface Window {
+    receivedBytes?: () => Promise<number>
+  }
+}
 
 /** From now on this page's replica answers the other one no more: what that one begins stays in doubt. */
 function stopAnswering(page: Page, replica: string): Promise<void> {
@@ -17,6 +25,46 @@ function stopAnswering(page: Page, replica: string): Promise<void> {
     if (room === undefined || peer === undefined) throw new Error('the other page is not connected')
     room.faults.set(peer.id, { dropProbability: 1 })
   }, replica)
+}
+
+/** Lets the test ask how much this page received over all its connections, to the moment. */
+async function countReceived(page: Page): Promise<void> {
+  await page.addInitScript(() => {
+    const connections: RTCPeerConnection[] = []
+    window.RTCPeerConnection = class extends RTCPeerConnection {
+      constructor(configuration?: RTCConfiguration) {
+        super(configuration)
+        connections.push(this)
+      }
+    }
+    window.receivedBytes = async () => {
+      let sum = 0
+      for (const connection of connections) {
+        for (const report of (await connection.getStats()).values()) {
+          if (report.type === 'data-channel') sum += Number(report.bytesReceived)
+        }
+      }
+      return sum
+    }
+  })
+}
+
+function receivedBytes(page: Page): Promise<number> {
+  return page.evaluate(() => window.receivedBytes?.() ?? 0)
+}
+
+/** The others can not miss it: many bytes on the wire, one increment more in the state. */
+function proposeAtLength(page: Page): Promise<void> {
+  return page.evaluate((length) => {
+    window.wepaxos?.replica.mutate.transact(
+      [],
+      [
+        { op: 'increment', key: 'shared' },
+        { op: 'set', key: 'long', value: 'x'.repeat(length) },
+        { op: 'delete', key: 'long' },
+      ],
+    )
+  }, longBytes)
 }
 
 function longestWait(answers: readonly Answer[]): Answer {
@@ -50,12 +98,17 @@ test('when one of three pages is killed in the middle of a run, the other two go
 }) => {
   // Three machines: no page shares a process with another.
   const [[a], [b], [c]] = [await openTabs(1), await openTabs(1), await openTabs(1)]
+  await Promise.all([countReceived(a), countReceived(b)])
   await gather([a, b, c], signaling.url)
   const { id: doomed } = await requireFacts(c)
   await Promise.all([startRun(a, 'a', 2), startRun(b, 'b', 2), startRun(c, 'c', 8)])
   await expect.poll(async () => (await soFar(c)).shared.length).toBeGreaterThan(50)
 
   await Promise.all([stopAnswering(a, doomed), stopAnswering(b, doomed)])
+  const receivedBefore = [await receivedBytes(a), await receivedBytes(b)] as const
+  await proposeAtLength(c)
+  await expect.poll(() => receivedBytes(a), { intervals: [20] }).toBeGreaterThan(receivedBefore[0] + longBytes)
+  await expect.poll(() => receivedBytes(b), { intervals: [20] }).toBeGreaterThan(receivedBefore[1] + longBytes)
   const ofDoomed = await soFar(c)
   await kill(c, 'Page.crash')
   const [aAtCrash, bAtCrash] = await Promise.all([soFar(a), soFar(b)])

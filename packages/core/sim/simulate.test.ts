@@ -6,9 +6,9 @@ import { soakCodec } from './soak-codec.ts'
 describe('simulated clusters', () => {
   it.each([
     { replicas: 1, seeds: 2 },
-    { replicas: 3, seeds: 16 },
-    { replicas: 5, seeds: 6 },
-    { replicas: 7, seeds: 2 },
+    { replicas: 3, seeds: 60 },
+    { replicas: 5, seeds: 25 },
+    { replicas: 7, seeds: 12 },
   ])(
     '$replicas replicas keep their promises through $seeds fixed seeds',
     { timeout: 300_000 },
