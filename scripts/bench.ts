@@ -1,6 +1,7 @@
-// `npm run bench [-- cluster | latency] [--rounds N]`: the benchmarks, as a Markdown table and one JSON line each.
+// `npm run bench [-- codec | cluster | latency] [--rounds N]`: the benchmarks, as a Markdown table and one JSON line each.
 import { parseArgs } from 'node:util'
 import { type ClusterCase, runCluster } from '../packages/core/bench/cluster.ts'
+import { type CodecFigure, runCodec } from '../packages/core/bench/codec.ts'
 import { measureLatency } from './bench-latency.ts'
 
 const { values, positionals } = parseArgs({
@@ -8,9 +9,14 @@ const { values, positionals } = parseArgs({
   options: { rounds: { type: 'string', default: '7' } },
 })
 const rounds = Number(values.rounds)
-const names = positionals.length > 0 ? positionals : ['cluster', 'latency']
-if (!Number.isInteger(rounds) || rounds < 1 || names.some((name) => name !== 'cluster' && name !== 'latency')) {
-  console.error('npm run bench [-- cluster | latency] [--rounds N]')
+const benches: Readonly<Record<string, () => Promise<void>>> = {
+  codec: benchCodec,
+  cluster: benchCluster,
+  latency: benchLatency,
+}
+const names = positionals.length > 0 ? positionals : Object.keys(benches)
+if (!Number.isInteger(rounds) || rounds < 1 || names.some((name) => !Object.hasOwn(benches, name))) {
+  console.error('npm run bench [-- codec | cluster | latency] [--rounds N]')
   process.exit(2)
 }
 
@@ -59,5 +65,23 @@ async function benchLatency(): Promise<void> {
   console.log(JSON.stringify({ bench: 'latency', samples: rounds * 100, ...figures }))
 }
 
-if (names.includes('cluster')) await benchCluster()
-if (names.includes('latency')) await benchLatency()
+async function benchCodec(): Promise<void> {
+  runCodec(20_000) // warm up
+  const figures = Array.from({ length: rounds }, () => runCodec(100_000))
+  const median = (name: string, field: keyof CodecFigure) =>
+    Math.round(quartiles(figures.map((round) => round[name]?.[field] ?? 0)).median)
+  console.log('| a PreAccept with 48 bytes of payload | encode ns | decode ns | bytes |\n|---|---|---|---|')
+  const rows = Object.keys(figures[0] ?? {}).map((name) => {
+    const row = {
+      name,
+      encodeNs: median(name, 'encodeNs'),
+      decodeNs: median(name, 'decodeNs'),
+      bytes: median(name, 'bytes'),
+    }
+    console.log(`| ${name} | ${row.encodeNs} | ${row.decodeNs} | ${row.bytes} |`)
+    return row
+  })
+  console.log(JSON.stringify({ bench: 'codec', rounds, rows }))
+}
+
+for (const name of names) await benches[name]?.()
