@@ -1,11 +1,11 @@
 // Accept, AcceptOk (docs/protocol.md, section 4, rules 4 and 5): the second round, at ballot 0 or in a recovery.
 import type { Ballot } from './ballot.ts'
 import type { Command } from './command.ts'
-import { answerWithCommit, commitOnSlowPath } from './commit.ts'
+import { commitOnSlowPath, refusePassed } from './commit.ts'
 import type { Deps } from './deps.ts'
 import type { Effect } from './effect.ts'
 import type { InstanceId, ReplicaId, Row } from './ids.ts'
-import { instanceKey, isCommitted, type KnownInstance } from './instance.ts'
+import { instanceKey, type KnownInstance } from './instance.ts'
 import type { Accept, AcceptOk } from './message.ts'
 import { learn, type ReplicaState } from './state.ts'
 
@@ -55,17 +55,7 @@ function recordAccept(state: ReplicaState, { id, ballot, command, deps }: Value)
 /** [CO4] */
 export function receiveAccept(state: ReplicaState, from: ReplicaId, message: Accept, effects: Effect[]): void {
   const { id, ballot } = message
-  const before = state.log.get(id)
-  if (isCommitted(before)) {
-    answerWithCommit(before, from, effects)
-    return
-  }
-  if (before !== undefined && before.promisedBallot > ballot) {
-    effects.push({ kind: 'sync' })
-    const nack = { type: 'Nack', id, ballot, promisedBallot: before.promisedBallot } as const
-    effects.push({ kind: 'send', to: [from], message: nack })
-    return
-  }
+  if (refusePassed(state, from, id, ballot, effects)) return
   // an attempt of this replica at a lower ballot has been overtaken
   const attempt = state.attempts.get(instanceKey(id))
   if (attempt !== undefined && attempt.kind !== 'accepting') state.attempts.delete(instanceKey(id))

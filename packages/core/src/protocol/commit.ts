@@ -68,9 +68,32 @@ export function receiveCommit(state: ReplicaState, message: Commit, effects: Eff
 }
 
 /** [CO6] What a committed replica answers to whoever asks about the instance. */
-export function answerWithCommit(instance: CommittedInstance, to: ReplicaId, effects: Effect[]): void {
+function answerWithCommit(instance: CommittedInstance, to: ReplicaId, effects: Effect[]): void {
   effects.push({ kind: 'sync' })
   tell([to], commitMessage(instance), effects)
+}
+
+/**
+ * What every message with a ballot meets first: a committed instance answers with its Commit, a higher promise with a Nack.
+ * True when that was the answer.
+ */
+export function refusePassed(
+  state: ReplicaState,
+  from: ReplicaId,
+  id: InstanceId,
+  ballot: Ballot,
+  effects: Effect[],
+): boolean {
+  const instance = state.log.get(id)
+  if (isCommitted(instance)) {
+    answerWithCommit(instance, from, effects)
+    return true
+  }
+  if (instance === undefined || instance.promisedBallot <= ballot) return false
+  const { promisedBallot } = instance
+  effects.push({ kind: 'sync' })
+  effects.push({ kind: 'send', to: [from], message: { type: 'Nack', id, ballot, promisedBallot } })
+  return true
 }
 
 function tell(to: readonly ReplicaId[], message: Commit, effects: Effect[]): void {

@@ -2,11 +2,11 @@
 import { assert, must } from '../lib/assert.ts'
 import { startAccept } from './accept.ts'
 import type { Command } from './command.ts'
-import { answerWithCommit, commitOnFastPath } from './commit.ts'
+import { commitOnFastPath, refusePassed } from './commit.ts'
 import { type Deps, equalDeps, mergeDeps, noDeps } from './deps.ts'
 import type { Effect } from './effect.ts'
 import type { ReplicaId, Row } from './ids.ts'
-import { instanceKey, isCommitted, type KnownInstance } from './instance.ts'
+import { instanceKey, type KnownInstance } from './instance.ts'
 import type { PreAccept, PreAcceptOk } from './message.ts'
 import { isSuspected, isWedged, learn, type PreAccepting, type ReplicaState, seqBlock } from './state.ts'
 
@@ -70,17 +70,8 @@ function sendPreAccept(state: ReplicaState, instance: KnownInstance, effects: Ef
 /** [CO2] */
 export function receivePreAccept(state: ReplicaState, from: ReplicaId, message: PreAccept, effects: Effect[]): void {
   const { id, command } = message
+  if (refusePassed(state, from, id, 0, effects)) return
   const before = state.log.get(id)
-  if (isCommitted(before)) {
-    answerWithCommit(before, from, effects)
-    return
-  }
-  if (before !== undefined && before.promisedBallot > 0) {
-    effects.push({ kind: 'sync' })
-    const nack = { type: 'Nack', id, ballot: 0, promisedBallot: before.promisedBallot } as const
-    effects.push({ kind: 'send', to: [from], message: nack })
-    return
-  }
   if (before?.phase === 'accepted') return // the coordinator itself is past this round
   if (before?.phase === 'preaccepted') {
     // a repeat gets the stored answer, never a recomputed one

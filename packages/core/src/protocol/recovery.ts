@@ -4,7 +4,7 @@ import { assert, must } from '../lib/assert.ts'
 import { startAccept } from './accept.ts'
 import { ballotAbove } from './ballot.ts'
 import { commandsConflict } from './command.ts'
-import { answerWithCommit, commitOnSlowPath } from './commit.ts'
+import { commitOnSlowPath, refusePassed } from './commit.ts'
 import { type Deps, dependsOn } from './deps.ts'
 import type { Effect } from './effect.ts'
 import { formatInstanceId, type InstanceId, type ReplicaId, type Row } from './ids.ts'
@@ -70,19 +70,10 @@ function recoverOk(instance: Instance, ballot: number): RecoverOk {
 /** [RC2] */
 export function receiveRecover(state: ReplicaState, from: ReplicaId, message: Recover, effects: Effect[]): void {
   const { id, ballot } = message
+  if (refusePassed(state, from, id, ballot, effects)) return
   const before = state.log.get(id)
-  if (isCommitted(before)) {
-    answerWithCommit(before, from, effects)
-    return
-  }
-  const promisedBallot = before?.promisedBallot ?? 0
-  if (promisedBallot > ballot) {
-    effects.push({ kind: 'sync' })
-    effects.push({ kind: 'send', to: [from], message: { type: 'Nack', id, ballot, promisedBallot } })
-    return
-  }
   // a repeat from the same recoverer is answered again, from what is now known
-  const promised = promisedBallot === ballot && before !== undefined ? before : recordPromise(state, id, ballot)
+  const promised = before?.promisedBallot === ballot ? before : recordPromise(state, id, ballot)
   effects.push(promised === before ? { kind: 'sync' } : { kind: 'persist', instance: promised })
   effects.push({ kind: 'send', to: [from], message: recoverOk(promised, ballot) })
 }
@@ -164,18 +155,9 @@ function validateHere(state: ReplicaState, message: Validate, effects: Effect[])
 /** [RC4] Only while the phase is none or preaccepted: else a repeated Validate could undo an Accept. */
 export function receiveValidate(state: ReplicaState, from: ReplicaId, message: Validate, effects: Effect[]): void {
   const { id, ballot } = message
+  if (refusePassed(state, from, id, ballot, effects)) return
   const before = state.log.get(id)
-  if (isCommitted(before)) {
-    answerWithCommit(before, from, effects)
-    return
-  }
-  const promisedBallot = before?.promisedBallot ?? 0
-  if (promisedBallot > ballot) {
-    effects.push({ kind: 'sync' })
-    effects.push({ kind: 'send', to: [from], message: { type: 'Nack', id, ballot, promisedBallot } })
-    return
-  }
-  if (promisedBallot !== ballot || before?.phase === 'accepted') return
+  if (before?.promisedBallot !== ballot || before.phase === 'accepted') return
   const answer = validateHere(state, message, effects)
   effects.push({ kind: 'send', to: [from], message: answer })
 }
