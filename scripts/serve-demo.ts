@@ -21,8 +21,13 @@ export interface ServedDemo {
 }
 
 /** Listens on the loopback interface. Rejects when the port is taken; port 0 takes any that is free. */
-export async function serveDemo(port: number): Promise<ServedDemo> {
-  const pages = sirv(`${demoRoot}/dist`, {
+export function serveDemo(port: number): Promise<ServedDemo> {
+  return servePages(`${demoRoot}/dist`, port)
+}
+
+/** The same for any folder of built pages. */
+export async function servePages(folder: string, port: number): Promise<ServedDemo> {
+  const pages = sirv(folder, {
     setHeaders(response) {
       response.setHeader('Content-Security-Policy', contentSecurityPolicy('header'))
       response.setHeader('Referrer-Policy', 'no-referrer')
