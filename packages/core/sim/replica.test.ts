@@ -1,8 +1,10 @@
 // What openReplica promises its caller, on simulated time.
 import { describe, expect, it } from 'vitest'
 import { Writer } from '../src/codec/bytes.ts'
-import { writeFrameHead, writeMessage } from '../src/codec/message.ts'
+import { controlEpoch, writeControlMessage, writeFrameHead, writeMessage } from '../src/codec/message.ts'
+import { decodeCheckpoint } from '../src/execution/checkpoint.ts'
 import { defineMachine } from '../src/execution/define-machine.ts'
+import { must } from '../src/lib/assert.ts'
 import { replicaId } from '../src/protocol/ids.ts'
 import { agree, Stage } from './stage.ts'
 
@@ -303,6 +305,47 @@ describe('several replicas', () => {
     expect(await stage.when(late.done)).toEqual({ ok: true, value: 4 })
     expect(c.stats().epoch).toBe(epoch)
     await stage.until(() => agree([a, b, c]))
+  })
+
+  it('[EP6] a replica that hears of another state at the start of its epoch stops with Diverged', async () => {
+    const stage = new Stage()
+    const [a] = await stage.cluster(3)
+    if (a === undefined) throw new Error('three replicas')
+    await stage.pass(1_000)
+    const storage = await stage.disk('b').open()
+    const bytes = must((await storage.read()).checkpoints.at(-1), 'b has a checkpoint').bytes
+    const { cluster, epoch, machine, machineVersion } = decodeCheckpoint(bytes)
+    const channel = stage.network.transport('x', false).attach({
+      partition: 'p',
+      replica: replicaId('e'.repeat(32)),
+      onConnected() {},
+      onDisconnected() {},
+      onFrame() {},
+    })
+    await stage.pass(50)
+    const writer = new Writer()
+    writeFrameHead(writer, controlEpoch)
+    const checkpointHash = '0'.repeat(64)
+    writeControlMessage(writer, { type: 'Hello', cluster, machine, machineVersion, epoch, checkpointHash, heard: true })
+    channel.send(a.id, writer.finish())
+    await stage.until(() => a.status.kind === 'failed')
+    expect(a.status).toMatchObject({ error: { code: 'Diverged', details: { theirs: checkpointHash } } })
+  })
+
+  it('[RD2] a linearizable read that an epoch ends under starts over in the next one', async () => {
+    const stage = new Stage()
+    const [a, b, c] = await stage.cluster(3)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three replicas')
+    stage.network.cut('a', 'c')
+    stage.network.cut('b', 'c')
+    await stage.pass(100)
+    const read = c.read.get('k')
+    await stage.when(a.mutate.set('k', 'before').done)
+    await stage.when(a.checkpoint())
+    await stage.when(b.mutate.set('k', 'after').done)
+    stage.network.healAll()
+    expect(await stage.when(read)).toBe('after')
+    expect(c.stats().epoch).toBe(a.stats().epoch)
   })
 
   it('subscribers hear of optimistic and of committed changes, each value once', async () => {
