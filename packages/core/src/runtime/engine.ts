@@ -274,15 +274,6 @@ export class Engine {
     return this.#proposals.size
   }
 
-  pendingPayloads(): readonly Uint8Array[] {
-    return [...this.#proposals.pending()].map((one) => one.payload)
-  }
-
-  /** Committed instances that wait for others to be executed. */
-  get backlog(): number {
-    return this.#running?.executor.backlog ?? 0
-  }
-
   /** Throws NotReady without state, Removed, Closed, Overloaded. Returns the number in this replica's session. */
   propose(footprint: Footprint, payload: Uint8Array, listener: ProposalListener): number {
     this.#mustBeOpen()
