@@ -1,87 +1,77 @@
-// `npm run bench [-- codec | cluster | latency] [--rounds N]`: the benchmarks, as a Markdown table and one JSON line each.
+// `npm run bench [-- NAME…] [--rounds N] [--quick] [--json FILE]`: the benchmarks, each as a Markdown table and one line of
+// JSON. Without names all of them, and the speeds to reach beside what was measured; `targets` runs only what those need,
+// `base` only the base load: the short way to see what a change to the core did.
+import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { type ClusterCase, runCluster } from '../packages/core/bench/cluster.ts'
-import { type CodecFigure, runCodec } from '../packages/core/bench/codec.ts'
+import { benchCodec } from '../packages/core/bench/codec-bench.ts'
+import { allRows, benchCore, targetRows } from '../packages/core/bench/core-bench.ts'
+import { benchExecutor } from '../packages/core/bench/executor-bench.ts'
+import { benchLasting } from '../packages/core/bench/lasting-bench.ts'
+import { benchRecovery } from '../packages/core/bench/recovery-bench.ts'
+import { markdown, type Report, type Table, twoPlaces } from '../packages/core/bench/report.ts'
+import { targetsTable } from '../packages/core/bench/targets.ts'
 import { measureLatency } from './bench-latency.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '7' } },
+  options: { rounds: { type: 'string' }, quick: { type: 'boolean', default: false }, json: { type: 'string' } },
 })
-const rounds = Number(values.rounds)
-const benches: Readonly<Record<string, () => Promise<void>>> = {
-  codec: benchCodec,
-  cluster: benchCluster,
+const { quick } = values
+const rounds = Number(values.rounds ?? (quick ? 3 : 7))
+const commands = quick ? 1_000 : 4_000
+
+const benches: Readonly<Record<string, () => Promise<Report>>> = {
+  base: () => benchCore({ rows: targetRows.slice(0, 1), rounds, commands }),
+  targets: () => benchCore({ rows: targetRows, rounds, commands }),
+  cluster: () => benchCore({ rows: quick ? targetRows : allRows, rounds, commands }),
+  lasting: () => benchLasting(rounds, quick ? 20_000 : 1_000_000, quick ? 20_000 : 100_000),
+  executor: () => benchExecutor(rounds, 100_000),
+  codec: () => benchCodec(rounds, quick ? 20_000 : 100_000),
+  recovery: () => benchRecovery(rounds, 1_000),
   latency: benchLatency,
 }
-const names = positionals.length > 0 ? positionals : Object.keys(benches)
-if (!Number.isInteger(rounds) || rounds < 1 || names.some((name) => !Object.hasOwn(benches, name))) {
-  console.error('npm run bench [-- codec | cluster | latency] [--rounds N]')
+const all = ['cluster', 'lasting', 'executor', 'codec', 'recovery', 'latency']
+const targets = positionals.length === 0 || positionals.includes('targets')
+const asked = positionals.length === 0 ? all : positionals
+const names = new Set(asked.flatMap((name) => (name === 'targets' ? ['targets', 'lasting', 'executor'] : [name])))
+if (!Number.isInteger(rounds) || rounds < 1 || [...names].some((name) => !Object.hasOwn(benches, name))) {
+  console.error(`npm run bench [-- ${Object.keys(benches).join(' | ')}] [--rounds N] [--quick] [--json FILE]`)
   process.exit(2)
 }
 
-function quartiles(figures: readonly number[]): {
-  readonly low: number
-  readonly median: number
-  readonly high: number
-} {
-  const sorted = figures.toSorted((a, b) => a - b)
-  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
-  return { low: at(0.25), median: at(0.5), high: at(0.75) }
-}
-
-async function benchCluster(): Promise<void> {
-  const cases: readonly ClusterCase[] = [1, 3, 5].flatMap((replicas) =>
-    [1, 32].map((inFlight) => ({ replicas, inFlight, commands: inFlight === 1 ? 2_000 : 8_000 })),
-  )
-  const figures = cases.map(() => ({ cpu: [] as number[], wall: [] as number[] }))
-  await runCluster({ replicas: 3, inFlight: 32, commands: 4_000 }) // warm up
-  for (let round = 0; round < rounds; round++) {
-    for (const [index, one] of cases.entries()) {
-      const { perCpuSecond, perSecond } = await runCluster(one)
-      figures[index]?.cpu.push(perCpuSecond)
-      figures[index]?.wall.push(perSecond)
-    }
+async function benchLatency(): Promise<Report> {
+  const samples = rounds * 100
+  const figures = await measureLatency(samples)
+  return {
+    facts: new Map(),
+    tables: [
+      {
+        bench: 'latency',
+        title: `From the call to the executed result in a page, three pages in one Chromium; ${samples} samples.`,
+        columns: ['', 'median ms', 'p99 ms'],
+        rows: Object.entries(figures).map(([name, { median, p99 }]) => [name, twoPlaces(median), twoPlaces(p99)]),
+        data: { samples, ...figures },
+      },
+    ],
   }
-  console.log('| replicas | in flight | commands per CPU-second (quartiles) | per second |\n|---|---|---|---|')
-  const rows = cases.map(({ replicas, inFlight }, index) => {
-    const cpu = quartiles(figures[index]?.cpu ?? [])
-    const wall = quartiles(figures[index]?.wall ?? [])
-    const text = (value: number) => Math.round(value).toLocaleString('en')
-    console.log(
-      `| ${replicas} | ${inFlight} | ${text(cpu.median)} (${text(cpu.low)} … ${text(cpu.high)}) | ${text(wall.median)} |`,
-    )
-    return { replicas, inFlight, perCpuSecond: Math.round(cpu.median), perSecond: Math.round(wall.median) }
-  })
-  console.log(JSON.stringify({ bench: 'cluster', rounds, rows }))
 }
 
-async function benchLatency(): Promise<void> {
-  const figures = await measureLatency(rounds * 100)
-  console.log('| | median ms | p99 ms |\n|---|---|---|')
-  for (const [name, { median, p99 }] of Object.entries(figures)) {
-    console.log(`| ${name} | ${median.toFixed(2)} | ${p99.toFixed(2)} |`)
-  }
-  console.log(JSON.stringify({ bench: 'latency', samples: rounds * 100, ...figures }))
+const tables: Table[] = []
+function show(table: Table): void {
+  tables.push(table)
+  console.log(`\n${markdown(table)}\n`)
+  console.log(JSON.stringify({ bench: table.bench, ...table.data }))
 }
 
-async function benchCodec(): Promise<void> {
-  runCodec(20_000) // warm up
-  const figures = Array.from({ length: rounds }, () => runCodec(100_000))
-  const median = (name: string, field: keyof CodecFigure) =>
-    Math.round(quartiles(figures.map((round) => round[name]?.[field] ?? 0)).median)
-  console.log('| a PreAccept with 48 bytes of payload | encode ns | decode ns | bytes |\n|---|---|---|---|')
-  const rows = Object.keys(figures[0] ?? {}).map((name) => {
-    const row = {
-      name,
-      encodeNs: median(name, 'encodeNs'),
-      decodeNs: median(name, 'decodeNs'),
-      bytes: median(name, 'bytes'),
-    }
-    console.log(`| ${name} | ${row.encodeNs} | ${row.decodeNs} | ${row.bytes} |`)
-    return row
-  })
-  console.log(JSON.stringify({ bench: 'codec', rounds, rows }))
+const reports: Report[] = []
+for (const name of names) {
+  const report = await benches[name]?.()
+  if (report === undefined) continue
+  reports.push(report)
+  for (const table of report.tables) show(table)
 }
-
-for (const name of names) await benches[name]?.()
+if (targets) show(targetsTable(reports))
+if (values.json !== undefined) {
+  const written = tables.map((table) => ({ bench: table.bench, title: table.title, ...table.data }))
+  writeFileSync(values.json, `${JSON.stringify(written, null, 2)}\n`)
+}

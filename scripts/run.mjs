@@ -35,6 +35,8 @@ const commands = {
     steps: (args) => [[tool('@playwright/test/cli.js'), 'test', '--config', 'e2e/playwright.config.ts', ...args]],
   },
   sim: { browser: false, steps: (args) => [[...tsx, 'packages/core/sim/main.ts', ...args]] },
+  explore: { browser: false, steps: (args) => [[...tsx, 'packages/core/sim/explore-main.ts', ...args]] },
+  mutants: { browser: false, steps: (args) => [[...tsx, 'packages/core/sim/mutants-main.ts', ...args]] },
   bench: { browser: true, steps: (args) => [[...tsx, 'scripts/bench.ts', ...args]] },
   soak: { browser: true, steps: (args) => [[...tsx, 'scripts/soak.ts', ...args]] },
   build: { browser: false, steps: () => [['scripts/build.mjs']] },

@@ -1,6 +1,7 @@
 // `npm run soak -- NAME [--rounds N]`: the long checks, each by its name. Each ends with one JSON line of its figures
 // (`{"check": …, "rounds": …, "failures": 0, …}`) and exits non-zero when it failed.
 import { parseArgs } from 'node:util'
+import { addFigures, noFigures } from '../packages/core/sim/report.ts'
 import { simulate } from '../packages/core/sim/simulate.ts'
 import { soakCodec } from '../packages/core/sim/soak-codec.ts'
 
@@ -17,13 +18,13 @@ const checks: Readonly<Record<string, Check>> = {
     roundsDefault: 500,
     async run(rounds) {
       const first = Math.floor(Math.random() * 1e9)
-      const totals: Record<string, number> = { firstSeed: first }
+      const totals = noFigures()
       for (let round = 0; round < rounds; round++) {
         const replicas = [3, 5, 7][round % 3] ?? 3
-        const { seed: _, ...report } = await simulate({ seed: first + round, steps: 400, replicas })
-        for (const [name, value] of Object.entries(report)) totals[name] = (totals[name] ?? 0) + value
+        const { figures } = await simulate({ seed: first + round, steps: 400, replicas })
+        addFigures(totals, figures)
       }
-      return totals
+      return { firstSeed: first, ...totals }
     },
   },
   fuzz: {

@@ -66,7 +66,7 @@ export interface CodecFigure {
   readonly bytes: number
 }
 
-function nsPerCall(action: () => unknown, calls: number): number {
+export function nsPerCall(action: () => unknown, calls: number): number {
   let kept: unknown
   const before = process.cpuUsage()
   for (let index = 0; index < calls; index++) kept = action()
@@ -82,8 +82,8 @@ export function runCodec(calls: number): Readonly<Record<string, CodecFigure>> {
     return { encodeNs: nsPerCall(encode, calls), decodeNs: nsPerCall(() => decode(bytes), calls), bytes: bytes.length }
   }
   return {
-    ours: figure(ours, (bytes) => readMessage(new Reader(bytes), voters)),
-    lib0: figure(lib0, readLib0),
-    JSON: figure(json, readJson),
+    'PreAccept, ours': figure(ours, (bytes) => readMessage(new Reader(bytes), voters)),
+    'PreAccept, lib0': figure(lib0, readLib0),
+    'PreAccept, JSON': figure(json, readJson),
   }
 }

@@ -10,10 +10,19 @@ import type { Storage, StorageContents, StorageProvider, WriteBatch } from '../s
 import type { AgreementChecker } from './agreement.ts'
 import type { World } from './world.ts'
 
+/** What goes wrong on all disks. */
 export interface DiskFaults {
   writeMaxMs: number
   /** Probability that a write fails and the replica has to stop. */
   failure: number
+}
+
+/** Where a batch stands: the process may die at each of these points. */
+export type WritePoint = 'begins' | 'is not durable yet' | 'is durable, untold' | 'is durable, told'
+
+/** Who looks on, and may break off at each point. */
+export interface DiskObserver {
+  onWrite(process: string, point: WritePoint): void
 }
 
 interface Contents {
@@ -22,25 +31,43 @@ interface Contents {
   readonly checkpoints: Map<number, Uint8Array>
 }
 
+function nothing(): Contents {
+  return { meta: new Map(), instances: new Map(), checkpoints: new Map() }
+}
+
 export class SimulatedDisk implements StorageProvider {
   readonly #world: World
   readonly #random: Random
   readonly #faults: DiskFaults
   readonly #agreement: AgreementChecker
   readonly #name: string
-  #contents: Contents = { meta: new Map(), instances: new Map(), checkpoints: new Map() }
+  readonly #observer: DiskObserver | undefined
+  #contents = nothing()
   readonly #voters = new Map<number, readonly ReplicaId[]>()
   #owner = 0
   #queued: { readonly batch: WriteBatch; readonly owner: number; settle(error?: Error): void }[] = []
   #busy = false
   erased = false
+  /** Until then writes take up to `slowMs`, whatever `writeMaxMs` says. */
+  slowUntil = 0
+  slowMs = 0
+  /** Until then there is no room: every write fails. */
+  fullUntil = 0
+  failures = { error: 0, quota: 0 }
 
-  constructor(world: World, faults: DiskFaults, agreement: AgreementChecker, name: string) {
+  constructor(
+    world: World,
+    faults: DiskFaults,
+    agreement: AgreementChecker,
+    name: string,
+    observer?: DiskObserver,
+  ) {
     this.#world = world
     this.#random = world.random.fork()
     this.#faults = faults
     this.#agreement = agreement
     this.#name = name
+    this.#observer = observer
   }
 
   open(): Promise<Storage> {
@@ -52,10 +79,13 @@ export class SimulatedDisk implements StorageProvider {
       read: () => Promise.resolve(this.#read()),
       write: (batch) =>
         new Promise((resolve, reject) => {
+          if (owner !== this.#owner) return // a dead process writes nothing, and hears nothing
           if (failed) {
             reject(new WepaxosError('StorageFailed', 'an earlier write failed'))
             return
           }
+          this.#observer?.onWrite(this.#name, 'begins')
+          if (owner !== this.#owner) return
           this.#queued.push({
             batch,
             owner,
@@ -70,12 +100,21 @@ export class SimulatedDisk implements StorageProvider {
           this.#next()
         }),
       erase: () => {
-        this.erased = true
-        this.#contents = { meta: new Map(), instances: new Map(), checkpoints: new Map() }
+        if (owner === this.#owner) {
+          this.erased = true
+          this.#contents = nothing()
+        }
         return Promise.resolve()
       },
       close: () => Promise.resolve(),
     })
+  }
+
+  /** The epoch whose start is durable here; 0 for none. */
+  get newestEpoch(): number {
+    let newest = 0
+    for (const epoch of this.#contents.checkpoints.keys()) newest = Math.max(newest, epoch)
+    return newest
   }
 
   /** The process died: writes that were on the way are lost, or were just durable. */
@@ -91,18 +130,27 @@ export class SimulatedDisk implements StorageProvider {
     const [first] = this.#queued
     if (first === undefined || this.#busy) return
     this.#busy = true
-    this.#world.at(this.#random.next() * this.#faults.writeMaxMs, () => {
+    const longest = this.#world.now < this.slowUntil ? this.slowMs : this.#faults.writeMaxMs
+    this.#world.at(this.#random.next() * longest, () => {
+      if (first.owner !== this.#owner) return
+      this.#observer?.onWrite(this.#name, 'is not durable yet')
       if (first.owner !== this.#owner) return
       this.#busy = false
       this.#queued.shift()
-      if (this.#random.chance(this.#faults.failure)) {
+      const full = this.#world.now < this.fullUntil
+      if (this.#random.chance(this.#faults.failure) || full) {
+        this.failures[full ? 'quota' : 'error']++
         this.#queued = []
-        first.settle(new WepaxosError('StorageFailed', 'simulated write error'))
+        const why = full ? 'simulated: no room left (QuotaExceededError)' : 'simulated write error'
+        first.settle(new WepaxosError('StorageFailed', why))
         return
       }
       this.#apply(first.batch)
+      this.#observer?.onWrite(this.#name, 'is durable, untold')
+      if (first.owner !== this.#owner) return
       first.settle()
-      this.#next()
+      this.#observer?.onWrite(this.#name, 'is durable, told')
+      if (first.owner === this.#owner) this.#next()
     })
   }
 

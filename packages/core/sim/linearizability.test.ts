@@ -3,16 +3,15 @@ import { describe, expect, it } from 'vitest'
 import { replicaId } from '../src/protocol/ids.ts'
 import type { CommittedInstance } from '../src/protocol/instance.ts'
 import { AgreementChecker } from './agreement.ts'
-import { explains, type HistoryEntry, judgeHistory, type Operation } from './linearizability.ts'
+import { type HistoryEntry, judgeHistory, type Operation } from './linearizability.ts'
 
 function entry(
   call: number,
   returned: number | null,
   operation: Operation,
   result: string | null,
-  name: string | null = null,
 ): HistoryEntry {
-  return { client: 'c', key: 'k', operation, call, return: returned, result, name }
+  return { client: 'c', key: 'k', operation, call, return: returned, result }
 }
 
 const set = (value: number): Operation => ({ op: 'set', value })
@@ -55,23 +54,6 @@ describe('judgeHistory', () => {
     const answered = [entry(0, 1, set(1_000), 'ok'), entry(4, 5, swap, 'mismatch')]
     expect(verdict(...answered)).toBe('no')
     expect(verdict(...answered, entry(2, null, set(2_000), null))).toBe('yes')
-  })
-})
-
-describe('explains', () => {
-  const first = entry(0, 1, set(1_000), 'ok', 'first')
-  const second = entry(2, 3, set(2_000), 'ok', 'second')
-  const order = (...names: string[]) => new Map(names.map((name, at) => [name, at]))
-
-  it('accepts the order in which things happened, with reads between', () => {
-    expect(explains([first, second, entry(4, 5, get, '2000')], order('first', 'second'))).toBe(true)
-    expect(explains([first, entry(1, 3, get, '1000'), second], order('first', 'second'))).toBe(true)
-  })
-
-  it('refuses an order against real time, an answered command that is missing, a stale read', () => {
-    expect(explains([first, second], order('second', 'first'))).toBe(false)
-    expect(explains([first, second], order('first'))).toBe(false)
-    expect(explains([first, second, entry(4, 5, get, '1000')], order('first', 'second'))).toBe(false)
   })
 })
 

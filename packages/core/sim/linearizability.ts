@@ -1,11 +1,14 @@
 // Whether a history of operations on a key-value store is linearizable: a search in the manner of Wing and Gong with the
 // memo of Lowe, key by key. An operation whose outcome is unknown may have taken effect at any time after its call, or never.
 import type { Value } from '../src/lib/value.ts'
+import type { HistoryLine } from './history.ts'
 
 export type Operation =
   | { readonly op: 'set'; readonly value: Value }
   | { readonly op: 'get' }
-  | { readonly op: 'increment'; readonly by: number }
+  | { readonly op: 'create'; readonly value: Value }
+  | { readonly op: 'delete' }
+  | { readonly op: 'increment' | 'add'; readonly by: number }
   | { readonly op: 'compareAndSet'; readonly expected: Value; readonly value: Value }
 
 export interface HistoryEntry {
@@ -17,8 +20,6 @@ export interface HistoryEntry {
   return: number | null
   /** Canonical text of the result; compared with what the model says. */
   result: string | null
-  /** The command's key in the system; null for reads, which are no commands. */
-  name: string | null
 }
 
 /** The model: state of one key (null: not there) and operation → next state and result, as texts. */
@@ -31,10 +32,17 @@ export function applyOperation(
       return { state: JSON.stringify(operation.value), result: 'ok' }
     case 'get':
       return { state, result: state }
-    case 'increment': {
+    case 'create':
+      return state === 'absent'
+        ? { state: JSON.stringify(operation.value), result: 'ok' }
+        : { state, result: 'exists' }
+    case 'delete':
+      return { state: 'absent', result: state === 'absent' ? 'nothing' : 'deleted' }
+    case 'increment':
+    case 'add': {
       const before = state === 'absent' ? 0 : Number(JSON.parse(state))
       const after = String(before + operation.by)
-      return { state: after, result: after }
+      return { state: after, result: operation.op === 'add' ? 'ok' : after }
     }
     case 'compareAndSet':
       return state === JSON.stringify(operation.expected)
@@ -45,72 +53,45 @@ export function applyOperation(
 
 export type Verdict = 'yes' | 'no' | 'undecided'
 
-/**
- * For each key, whether its operations can be put in one order. `witness` is an order of command names that may be one: if
- * it explains the history, that settles it at once; if not, all orders are searched.
- */
-export function judgeHistory(
-  history: readonly HistoryEntry[],
-  witness: readonly string[] = [],
-): ReadonlyMap<string, Verdict> {
-  const place = new Map(witness.map((name, at) => [name, at]))
+/** For each key, whether its operations can be put in one order. */
+export function judgeHistory(history: readonly HistoryEntry[]): ReadonlyMap<string, Verdict> {
   const byKey = new Map<string, HistoryEntry[]>()
   for (const entry of history) {
     const list = byKey.get(entry.key)
     if (list === undefined) byKey.set(entry.key, [entry])
     else list.push(entry)
   }
-  return new Map([...byKey].map(([key, entries]) => [key, explains(entries, place) ? 'yes' : judge(entries)]))
+  return new Map([...byKey].map(([key, entries]) => [key, judge(entries)]))
 }
 
-/**
- * Whether the commands of one key, in the order of their places, give every result that was answered, and keep the order of
- * what did not overlap; reads are fitted in between.
- */
-export function explains(entries: readonly HistoryEntry[], place: ReadonlyMap<string, number>): boolean {
-  const commands = entries
-    .filter((entry) => entry.name !== null && place.has(entry.name))
-    .sort((a, b) => (place.get(a.name ?? '') ?? 0) - (place.get(b.name ?? '') ?? 0))
-  // what was answered took effect
-  const missing = entries.some((entry) => entry.return !== null && entry.name !== null && !place.has(entry.name))
-  if (missing) return false
-  /** The state after each command; the first is the state before all. */
-  const states = ['absent']
-  let latestCall = Number.NEGATIVE_INFINITY
-  for (const { operation, call, return: returned, result } of commands) {
-    // one that comes later in the order may not have returned before an earlier one was called
-    if (returned !== null && returned < latestCall) return false
-    latestCall = Math.max(latestCall, call)
-    const next = applyOperation(states.at(-1) ?? 'absent', operation)
-    if (returned !== null && result !== next.result) return false
-    states.push(next.state)
+/** A line of a history file as an operation on one key. Throws on those that touch several. */
+export function entryOf(line: HistoryLine): HistoryEntry {
+  const { client, key, call, args, result } = line
+  if (typeof key !== 'string') throw new Error(`${line.op} is no operation on one key`)
+  const [first = null, second = null] = args
+  const known = line.return !== null
+  const text = (yes: string, no: string) => (result === true ? yes : no)
+  const entry = (operation: Operation, answer: string): HistoryEntry => {
+    return { client, key, operation, call, return: line.return, result: known ? answer : null }
   }
-  return fitReads(entries, commands, states)
-}
-
-/** Reads, in the order of their returns, each at the first place that real time allows and that shows what it saw. */
-function fitReads(
-  entries: readonly HistoryEntry[],
-  commands: readonly HistoryEntry[],
-  states: readonly string[],
-): boolean {
-  const reads = entries.filter((entry) => entry.name === null && entry.return !== null)
-  const placed: { readonly at: number; readonly read: HistoryEntry }[] = []
-  for (const read of reads.sort((a, b) => a.call - b.call)) {
-    let first = 0
-    let last = commands.length
-    for (const [at, command] of commands.entries()) {
-      if (command.return !== null && command.return < read.call) first = Math.max(first, at + 1)
-      if (read.return !== null && command.call > read.return) last = Math.min(last, at)
-    }
-    for (const earlier of placed) {
-      if (earlier.read.return !== null && earlier.read.return < read.call) first = Math.max(first, earlier.at)
-    }
-    const at = states.findIndex((state, index) => index >= first && index <= last && state === read.result)
-    if (at < 0) return false
-    placed.push({ at, read })
+  switch (line.op) {
+    case 'get':
+      return entry({ op: 'get' }, result === null ? 'absent' : JSON.stringify(result))
+    case 'set':
+      return entry({ op: 'set', value: first }, 'ok')
+    case 'create':
+      return entry({ op: 'create', value: first }, text('ok', 'exists'))
+    case 'delete':
+      return entry({ op: 'delete' }, text('deleted', 'nothing'))
+    case 'compareAndSet':
+      return entry({ op: 'compareAndSet', expected: first, value: second }, text('ok', 'mismatch'))
+    case 'increment':
+      return entry({ op: 'increment', by: Number(first) }, JSON.stringify(result))
+    case 'add':
+      return entry({ op: 'add', by: Number(first) }, 'ok')
+    default:
+      throw new Error(`there is no operation ${line.op}`)
   }
-  return true
 }
 
 /** First without what nobody saw, which is quick; only a 'yes' is final there, for an unseen write may explain a mismatch. */
@@ -134,7 +115,10 @@ function withoutUnseen(entries: readonly HistoryEntry[]): readonly HistoryEntry[
   return entries.filter(({ return: returned, operation }) => {
     if (returned !== null) return true
     if (operation.op === 'get') return false
-    return operation.op === 'increment' || seen.has(Math.floor(Number(operation.value) / 1_000))
+    if (operation.op === 'set' || operation.op === 'create' || operation.op === 'compareAndSet') {
+      return seen.has(Math.floor(Number(operation.value) / 1_000))
+    }
+    return true
   })
 }
 

@@ -227,10 +227,74 @@ describe('several replicas', () => {
     expect(await stage.when(a.mutate.set('k', 1).done)).toEqual({ ok: true, value: 1 })
   })
 
+  it('a voter that stays silent becomes an observer, and votes again when it is back', async () => {
+    const stage = new Stage()
+    const cluster = await stage.cluster(5)
+    const [a, b] = cluster
+    if (a === undefined || b === undefined) throw new Error('five replicas')
+    stage.kill('e')
+    await stage.until(() => a.stats().voters === 3)
+    expect(a.members.filter((member) => member.role === 'observer')).toHaveLength(2)
+    expect(await stage.when(b.mutate.set('k', 1).done)).toEqual({ ok: true, value: 1 })
+    const e = await stage.open('e')
+    await stage.until(() => a.stats().voters === 5 && agree([...cluster.slice(0, 4), e]))
+    expect(await stage.when(e.mutate.set('k', 2).done)).toEqual({ ok: true, value: 2 })
+  })
+
+  it('of three that fall silent one after another the last goes on alone', async () => {
+    const stage = new Stage()
+    const [a] = await stage.cluster(3)
+    if (a === undefined) throw new Error('three replicas')
+    stage.kill('c')
+    await stage.until(() => a.stats().voters === 1)
+    stage.kill('b')
+    await stage.pass(60_000)
+    expect(await stage.when(a.mutate.set('k', 1).done)).toEqual({ ok: true, value: 1 })
+  })
+
+  it('with manual membership joiners observe, and seats are given and taken by hand', async () => {
+    const stage = new Stage()
+    const options = { membership: 'manual' } as const
+    const a = await stage.open('a', options)
+    const b = await stage.open('b', options)
+    const c = await stage.open('c', options)
+    await stage.until(() => a.members.length === 3)
+    await stage.pass(60_000)
+    expect(a.stats().voters).toBe(1)
+    await expect(b.setRole(b.id, 'voter')).rejects.toMatchObject({ code: 'NotSupported' })
+    await expect(a.setRole('nobody', 'voter')).rejects.toMatchObject({ code: 'InvalidArgument' })
+    await stage.when(a.setRole(b.id, 'voter'))
+    await stage.when(a.setRole(c.id, 'voter'))
+    await stage.until(() => [a, b, c].every((one) => one.stats().voters === 3))
+    stage.kill('c')
+    await stage.pass(120_000)
+    expect(a.stats().voters).toBe(3)
+    await stage.when(b.setRole(c.id, 'none'))
+    expect(b.members.map(({ id }) => id).sort()).toEqual([a.id, b.id].sort())
+    const late = await stage.open('c', options)
+    await stage.until(() => late.status.kind === 'removed')
+  })
+
+  it('waiting commands share instances when the pipe is full, and each is executed once and in order', async () => {
+    const stage = new Stage()
+    const options = { instancesMax: 2, batchMax: 10 }
+    const a = await stage.open('a', options)
+    await stage.open('b', options)
+    const c = await stage.open('c', options)
+    await stage.until(() => a.stats().voters === 3 && c.status.kind === 'ready')
+    const before = a.stats()
+    const results = await stage.when(Promise.all(Array.from({ length: 92 }, () => a.mutate.increment('k', 1).done)))
+    expect(results.map((result) => result.ok && result.value)).toEqual(Array.from({ length: 92 }, (_, at) => at + 1))
+    const after = a.stats()
+    expect(after.fastPath + after.slowPath - before.fastPath - before.slowPath).toBeLessThanOrEqual(12)
+    await stage.until(() => agree([a, c]))
+  })
+
   it('nobody leaves the others without a quorum', async () => {
     const stage = new Stage()
     const [a] = await stage.cluster(3)
     if (a === undefined) throw new Error('three replicas')
+    stage.kill('b')
     stage.kill('c')
     await stage.pass(5_000)
     await expect(stage.when(a.leave())).rejects.toMatchObject({ code: 'QuorumUnavailable' })
@@ -307,29 +371,49 @@ describe('several replicas', () => {
     await stage.until(() => agree([a, b, c]))
   })
 
-  it('[EP6] a replica that hears of another state at the start of its epoch stops with Diverged', async () => {
+  it('[EP6] of voters whose states differ the odd one stops with Diverged, and the others go on without it', async () => {
     const stage = new Stage()
-    const [a] = await stage.cluster(3)
-    if (a === undefined) throw new Error('three replicas')
+    const [a, b, c] = await stage.cluster(3)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three replicas')
     await stage.pass(1_000)
-    const storage = await stage.disk('b').open()
-    const bytes = must((await storage.read()).checkpoints.at(-1), 'b has a checkpoint').bytes
+    stage.kill('c')
+    const storage = await stage.disk('c').open()
+    const bytes = must((await storage.read()).checkpoints.at(-1), 'c has a checkpoint').bytes
     const { cluster, epoch, machine, machineVersion } = decodeCheckpoint(bytes)
-    const channel = stage.network.transport('x', false).attach({
-      partition: 'p',
-      replica: replicaId('e'.repeat(32)),
-      onConnected() {},
-      onDisconnected() {},
-      onFrame() {},
-    })
-    await stage.pass(50)
-    const writer = new Writer()
-    writeFrameHead(writer, controlEpoch)
     const checkpointHash = '0'.repeat(64)
-    writeControlMessage(writer, { type: 'Hello', cluster, machine, machineVersion, epoch, checkpointHash, heard: true })
-    channel.send(a.id, writer.finish())
-    await stage.until(() => a.status.kind === 'failed')
-    expect(a.status).toMatchObject({ error: { code: 'Diverged', details: { theirs: checkpointHash } } })
+    const pretend = async (replica: string) => {
+      const channel = stage.network.transport(`double of ${replica}`, false).attach({
+        partition: 'p',
+        replica: replicaId(replica),
+        onConnected() {},
+        onDisconnected() {},
+        onFrame() {},
+      })
+      await stage.pass(50)
+      const writer = new Writer()
+      writeFrameHead(writer, controlEpoch)
+      writeControlMessage(writer, {
+        type: 'Hello',
+        cluster,
+        machine,
+        machineVersion,
+        epoch,
+        checkpointHash,
+        heard: true,
+      })
+      channel.send(a.id, writer.finish())
+      await stage.pass(50)
+    }
+    // a stranger's state counts for nothing, and that of one voter of three makes it the odd one
+    await pretend('e'.repeat(32))
+    await pretend(c.id)
+    expect(a.status.kind).toBe('ready')
+    expect(a.stats().refused['diverged']).toBe(2)
+    expect(await stage.when(a.mutate.set('k', 1).done)).toEqual({ ok: true, value: 1 })
+    // two of three: now a itself is the odd one
+    stage.kill('b')
+    await pretend(b.id)
+    expect(a.status).toMatchObject({ kind: 'failed', error: { code: 'Diverged', details: { theirs: checkpointHash } } })
   })
 
   it('[RD2] a linearizable read that an epoch ends under starts over in the next one', async () => {

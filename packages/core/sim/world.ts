@@ -13,6 +13,7 @@ export class World {
   readonly random: Random
   #now = 0
   #order = 0
+  #ran = 0
   /** A binary heap by (at, order). */
   readonly #events: Event[] = []
 
@@ -22,6 +23,11 @@ export class World {
 
   get now(): number {
     return this.#now
+  }
+
+  /** Events that have happened so far. */
+  get ran(): number {
+    return this.#ran
   }
 
   at(delayMs: number, action: () => void): void {
@@ -39,8 +45,27 @@ export class World {
 
   /** Runs the next event, and lets all promises that it settled take effect. False when there is none. */
   async step(): Promise<boolean> {
+    if (this.#events.length === 0) await settled()
+    if (!this.#runNext()) return false
+    await settled()
+    return true
+  }
+
+  /**
+   * Event after event until `stop` says so, asked after each. `ended`: whether it did, or nothing was left to happen.
+   * The same as many steps, at a third of their price.
+   */
+  async run(stop: () => boolean): Promise<'stopped' | 'nothing left'> {
+    await settled()
+    while (!stop()) {
+      if (!this.#runNext()) return 'nothing left'
+      await settled()
+    }
+    return 'stopped'
+  }
+
+  #runNext(): boolean {
     const heap = this.#events
-    if (heap.length === 0) await settled()
     const first = heap[0]
     if (first === undefined) return false
     const last = heap.pop() as Event
@@ -57,8 +82,8 @@ export class World {
       heap[index] = last
     }
     this.#now = first.at
+    this.#ran++
     first.action()
-    await settled()
     return true
   }
 }
@@ -67,16 +92,21 @@ function before(a: Event, b: Event | undefined): boolean {
   return b === undefined || a.at < b.at || (a.at === b.at && a.order < b.order)
 }
 
-/** All microtasks that can run have run. */
+/**
+ * All microtasks that can run have run. Node takes its queue of ticks up again only when the queue of microtasks is empty,
+ * those that microtasks added among them; so this waits for exactly that, and not, as setImmediate would, for a turn of
+ * the event loop, in which nothing can be ready.
+ */
 function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
+  return new Promise((resolve) => process.nextTick(resolve))
 }
 
-/** The clock of one process: its timers end with it, and it may stand still for a while (a frozen page). */
+/** The clock of one process: its timers end with it, it may stand still for a while (a frozen page), and jump ahead. */
 export class ProcessClock implements Clock {
   readonly #world: World
   readonly #isAlive: () => boolean
-  /** Until when timers are held back. */
+  #aheadMs = 0
+  /** Until when (in the world's time) timers are held back. */
   frozenUntil = 0
 
   constructor(world: World, isAlive: () => boolean) {
@@ -85,7 +115,12 @@ export class ProcessClock implements Clock {
   }
 
   now(): number {
-    return this.#world.now
+    return this.#world.now + this.#aheadMs
+  }
+
+  /** As after a sleep that the clock counts: it is later at once, and timers fire when they would have. */
+  jump(ms: number): void {
+    this.#aheadMs += ms
   }
 
   after(delayMs: number, action: () => void): () => void {

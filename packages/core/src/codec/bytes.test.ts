@@ -30,6 +30,28 @@ function clamp(value: number): number {
   return Math.min(Math.max(value, 0), Number.MAX_SAFE_INTEGER)
 }
 
+describe('uint32', () => {
+  test.each([
+    [0, '00000000'],
+    [258, '02010000'],
+    [2 ** 32 - 1, 'ffffffff'],
+  ])('%d is %s', (value, bytes) => {
+    expect(hex(written((writer) => writer.uint32(value)))).toBe(bytes)
+    const reader = new Reader(fromHex(bytes))
+    expect(reader.uint32()).toBe(value)
+    reader.end()
+  })
+
+  test('asserts what has no four bytes', () => {
+    for (const value of [-1, 2 ** 32, 0.5])
+      expect(() => written((writer) => writer.uint32(value))).toThrow(AssertionError)
+  })
+
+  test('refuses bytes that end within it', () => {
+    expect(() => new Reader(fromHex('010203')).uint32()).toThrow(DecodeError)
+  })
+})
+
 describe('varint', () => {
   test.each([
     [0, '00'],

@@ -70,6 +70,19 @@ export class Writer {
     this.#length = at
   }
 
+  /** A whole number 0 … 2^32 − 1 in four bytes, little-endian: for hashes, which a varint would only make longer. */
+  uint32(value: number): void {
+    if (value >>> 0 !== value) throw new AssertionError(`a uint32 is a whole number 0 … 2^32 − 1, not ${value}`)
+    if (this.#length + 4 > this.#chunk.length) this.#grow(4)
+    const chunk = this.#chunk
+    const at = this.#length
+    chunk[at] = value
+    chunk[at + 1] = value >>> 8
+    chunk[at + 2] = value >>> 16
+    chunk[at + 3] = value >>> 24
+    this.#length = at + 4
+  }
+
   /** Bytes as they are, without a length. */
   raw(bytes: Uint8Array): void {
     const size = bytes.length
@@ -113,6 +126,11 @@ export class Writer {
     floatScratch.setFloat64(0, value, true)
     this.#chunk.set(floatBytes, this.#length)
     this.#length += 8
+  }
+
+  /** The checksum of what was written. */
+  checksum(): number {
+    return checksum(this.#chunk, this.#length)
   }
 
   /** A copy of what was written. The writer stays as it is. */
@@ -201,6 +219,15 @@ export class Reader {
     return value
   }
 
+  uint32(): number {
+    const source = this.#source
+    const at = this.#at
+    if (this.#end - at < 4) this.fail('the bytes end within a number of four bytes')
+    this.#at = at + 4
+    const low = (source[at] as number) | ((source[at + 1] as number) << 8) | ((source[at + 2] as number) << 16)
+    return (low | ((source[at + 3] as number) << 24)) >>> 0
+  }
+
   /** The next `size` bytes, as a view on the source: copy what is to outlive it. */
   raw(size: number): Uint8Array {
     const start = this.#at
@@ -256,6 +283,13 @@ export class Reader {
   end(): void {
     if (this.#at !== this.#end) this.fail(`${this.#end - this.#at} bytes are left over`)
   }
+}
+
+/** FNV-1a over the first `length` bytes: notices damage, not malice. */
+export function checksum(bytes: Uint8Array, length: number): number {
+  let hash = 0x811c9dc5
+  for (let at = 0; at < length; at++) hash = Math.imul(hash ^ (bytes[at] as number), 0x01000193)
+  return hash >>> 0
 }
 
 /** How many bytes `text` has in UTF-8; undefined when it holds half a surrogate pair and so has no UTF-8. */

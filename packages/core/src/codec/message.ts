@@ -3,7 +3,7 @@
 // Decoding either gives the value or throws DecodeError; whether the sender may say it is for the protocol to check.
 import type { ControlMessage } from '../protocol/control-message.ts'
 import type { Epoch, ReplicaId } from '../protocol/ids.ts'
-import type { Commit, Invalidating, Message, MessageType, RecoverOk } from '../protocol/message.ts'
+import type { Commit, Invalidating, Message, MessageType, RecoverOk, ShortCommit } from '../protocol/message.ts'
 import type { Reader, Writer } from './bytes.ts'
 import {
   readCommand,
@@ -21,7 +21,7 @@ import {
 } from './parts.ts'
 
 /** Changes with every change of the format: a golden test holds the bytes. */
-export const WIRE_VERSION = 1
+export const WIRE_VERSION = 2
 
 /** The epoch that marks a frame of control messages. */
 export const controlEpoch: Epoch = 0
@@ -38,32 +38,33 @@ export function readFrameHead(reader: Reader): Epoch {
   return reader.varint()
 }
 
-const messageTypes: readonly MessageType[] = [
-  'PreAccept',
-  'PreAcceptOk',
-  'Accept',
-  'AcceptOk',
-  'Commit',
-  'Recover',
-  'RecoverOk',
-  'Validate',
-  'ValidateOk',
-  'Waiting',
-  'Nack',
-  'Heartbeat',
-  'Pull',
-  'Pulled',
-  'ReadIndex',
-  'ReadIndexOk',
-]
+const tags = {
+  PreAccept: 1,
+  PreAcceptOk: 2,
+  Accept: 3,
+  AcceptOk: 4,
+  Commit: 5,
+  Recover: 6,
+  RecoverOk: 7,
+  Validate: 8,
+  ValidateOk: 9,
+  Waiting: 10,
+  Nack: 11,
+  Heartbeat: 12,
+  Pull: 13,
+  Pulled: 14,
+  ReadIndex: 15,
+  ReadIndexOk: 16,
+  ShortCommit: 17,
+} as const satisfies Readonly<Record<MessageType, number>>
 
-const tags: ReadonlyMap<MessageType, number> = new Map(messageTypes.map((type, index) => [type, index + 1]))
+const committedValues = ['initial', 'accepted'] as const satisfies readonly ShortCommit['value'][]
 
 const pulledMax = 4_096
 const invalidatingMax = 65_536
 
 export function writeMessage(writer: Writer, message: Message, voters: readonly ReplicaId[]): void {
-  writer.byte(tags.get(message.type) ?? 0)
+  writer.byte(tags[message.type])
   switch (message.type) {
     case 'PreAccept':
       writeId(writer, message.id)
@@ -73,6 +74,10 @@ export function writeMessage(writer: Writer, message: Message, voters: readonly 
     case 'PreAcceptOk':
       writeId(writer, message.id)
       writeDeps(writer, message.deps)
+      return
+    case 'ShortCommit':
+      writeId(writer, message.id)
+      writer.byte(message.value === 'initial' ? 0 : 1)
       return
     case 'Accept':
     case 'Validate':
@@ -139,37 +144,51 @@ export function writeMessage(writer: Writer, message: Message, voters: readonly 
 
 export function readMessage(reader: Reader, voters: readonly ReplicaId[]): Message {
   const tag = reader.byte()
-  const type = messageTypes[tag - 1]
-  switch (type) {
-    case 'PreAccept': {
+  switch (tag) {
+    case tags.PreAccept: {
       const id = readId(reader)
       const command = readCommand(reader, voters)
-      return { type, id, command, deps: readDeps(reader) }
+      return { type: 'PreAccept', id, command, deps: readDeps(reader) }
     }
-    case 'PreAcceptOk': {
+    case tags.PreAcceptOk: {
       const id = readId(reader)
-      return { type, id, deps: readDeps(reader) }
+      return { type: 'PreAcceptOk', id, deps: readDeps(reader) }
     }
-    case 'Accept':
-    case 'Validate': {
+    case tags.ShortCommit: {
+      const id = readId(reader)
+      const which = reader.byte()
+      const value = committedValues[which]
+      if (value === undefined) return reader.fail(`there is no committed value ${which}`)
+      return { type: 'ShortCommit', id, value }
+    }
+    case tags.Accept: {
       const id = readId(reader)
       const ballot = reader.varint()
       const command = readCommand(reader, voters)
-      return { type, id, ballot, command, deps: readDeps(reader) }
+      return { type: 'Accept', id, ballot, command, deps: readDeps(reader) }
     }
-    case 'Commit':
+    case tags.Validate: {
+      const id = readId(reader)
+      const ballot = reader.varint()
+      const command = readCommand(reader, voters)
+      return { type: 'Validate', id, ballot, command, deps: readDeps(reader) }
+    }
+    case tags.Commit:
       return readCommit(reader, voters)
-    case 'AcceptOk':
-    case 'Recover': {
+    case tags.AcceptOk: {
       const id = readId(reader)
-      return { type, id, ballot: reader.varint() }
+      return { type: 'AcceptOk', id, ballot: reader.varint() }
     }
-    case 'RecoverOk': {
+    case tags.Recover: {
+      const id = readId(reader)
+      return { type: 'Recover', id, ballot: reader.varint() }
+    }
+    case tags.RecoverOk: {
       const id = readId(reader)
       const ballot = reader.varint()
-      return { type, id, ballot, known: readKnown(reader, voters) }
+      return { type: 'RecoverOk', id, ballot, known: readKnown(reader, voters) }
     }
-    case 'ValidateOk': {
+    case tags.ValidateOk: {
       const id = readId(reader)
       const ballot = reader.varint()
       const count = readCount(reader, invalidatingMax)
@@ -178,42 +197,40 @@ export function readMessage(reader: Reader, voters: readonly ReplicaId[]): Messa
         const other = readId(reader)
         invalidating.push({ id: other, committed: readFlag(reader) })
       }
-      return { type, id, ballot, invalidating }
+      return { type: 'ValidateOk', id, ballot, invalidating }
     }
-    case 'Waiting': {
+    case tags.Waiting: {
       const id = readId(reader)
-      return { type, id, supporters: reader.varint() }
+      return { type: 'Waiting', id, supporters: reader.varint() }
     }
-    case 'Nack': {
+    case tags.Nack: {
       const id = readId(reader)
       const ballot = reader.varint()
-      return { type, id, ballot, promisedBallot: reader.varint() }
+      return { type: 'Nack', id, ballot, promisedBallot: reader.varint() }
     }
-    case 'Heartbeat': {
+    case tags.Heartbeat: {
       const committedUpTo = readDeps(reader)
-      return { type, committedUpTo, executed: reader.varint() }
+      return { type: 'Heartbeat', committedUpTo, executed: reader.varint() }
     }
-    case 'Pull':
-      return { type, committedUpTo: readDeps(reader) }
-    case 'Pulled': {
+    case tags.Pull:
+      return { type: 'Pull', committedUpTo: readDeps(reader) }
+    case tags.Pulled: {
       const more = readFlag(reader)
       const count = readCount(reader, pulledMax)
       const commits: Commit[] = []
       for (let index = 0; index < count; index++) commits.push(readCommit(reader, voters))
-      return { type, commits, more }
+      return { type: 'Pulled', commits, more }
     }
-    case 'ReadIndex': {
+    case tags.ReadIndex: {
       const read = reader.varint()
-      return { type, read, footprint: readFootprint(reader) }
+      return { type: 'ReadIndex', read, footprint: readFootprint(reader) }
     }
-    case 'ReadIndexOk': {
+    case tags.ReadIndexOk: {
       const read = reader.varint()
-      return { type, read, deps: readDeps(reader) }
+      return { type: 'ReadIndexOk', read, deps: readDeps(reader) }
     }
-    case undefined:
-      return reader.fail(`there is no message type ${tag}`)
     default:
-      return type satisfies never
+      return reader.fail(`there is no message type ${tag}`)
   }
 }
 

@@ -1,7 +1,7 @@
 // What the formats of messages, records and checkpoints have in common: ids, vectors, commands and what is in them.
 import type { AccessMode, Command, Footprint, KeyAccess, Membership, Proposal } from '../protocol/command.ts'
 import { nop } from '../protocol/command.ts'
-import type { Deps } from '../protocol/deps.ts'
+import { type Deps, noDeps } from '../protocol/deps.ts'
 import { type InstanceId, type ReplicaId, replicaId } from '../protocol/ids.ts'
 import { votersMax } from '../protocol/quorum.ts'
 import type { Reader, Writer } from './bytes.ts'
@@ -40,24 +40,39 @@ export function readId(reader: Reader): InstanceId {
   return { row, seq }
 }
 
+/** The length in the low four bits of the head, above them a bit for each row that is not 0; then those rows. */
 export function writeDeps(writer: Writer, deps: Deps): void {
-  writer.byte(deps.length)
-  for (let row = 0; row < deps.length; row++) writer.varint(deps[row] ?? 0)
+  const { length } = deps
+  let head = length
+  for (let row = 0; row < length; row++) if (deps[row] !== 0) head |= 16 << row
+  writer.varint(head)
+  for (let row = 0; row < length; row++) {
+    const seq = deps[row] ?? 0
+    if (seq !== 0) writer.varint(seq)
+  }
 }
 
 export function readDeps(reader: Reader): Deps {
-  const length = reader.byte()
+  const head = reader.varint()
+  const length = head % 16
   if (length === 0 || length > votersMax) reader.fail(`a vector has 1 to ${votersMax} entries, not ${length}`)
-  const deps: number[] = []
-  for (let row = 0; row < length; row++) deps.push(reader.varint())
+  if (head >= 16 << length) reader.fail(`a vector of ${length} entries has none in a later row`)
+  const deps = noDeps(length)
+  if (head === length) return deps
+  for (let row = 0; row < length; row++) {
+    if ((head & (16 << row)) === 0) continue
+    const seq = reader.varint()
+    if (seq === 0) reader.fail('an entry that is announced is not 0')
+    deps[row] = seq
+  }
   return deps
 }
 
 const modes: readonly AccessMode[] = ['read', 'write', 'add']
+const modeTags: Readonly<Record<AccessMode, number>> = { read: 0, write: 1, add: 2 }
 /** A footprint's length when it is everything. */
 const everythingMark = 0xff
 export const accessesMax = 254
-export const keyHashMax = 2 ** 30 - 1
 
 export function writeFootprint(writer: Writer, footprint: Footprint): void {
   if (footprint === 'everything') {
@@ -65,7 +80,7 @@ export function writeFootprint(writer: Writer, footprint: Footprint): void {
     return
   }
   writer.byte(footprint.length)
-  for (const { key, mode } of footprint) writer.varint(key * 4 + modes.indexOf(mode))
+  for (const { key, mode } of footprint) writer.uint32(key * 4 + modeTags[mode])
 }
 
 export function readFootprint(reader: Reader): Footprint {
@@ -73,11 +88,10 @@ export function readFootprint(reader: Reader): Footprint {
   if (length === everythingMark) return 'everything'
   const footprint: KeyAccess[] = []
   for (let index = 0; index < length; index++) {
-    const packed = reader.varint()
-    const mode = modes[packed % 4]
-    const key = Math.floor(packed / 4)
-    if (mode === undefined || key > keyHashMax) return reader.fail('an access names no mode or no key')
-    footprint.push({ key, mode })
+    const packed = reader.uint32()
+    const mode = modes[packed & 3]
+    if (mode === undefined) return reader.fail('an access names no mode')
+    footprint.push({ key: packed >>> 2, mode })
   }
   return footprint
 }
@@ -108,11 +122,11 @@ export function readProposal(reader: Reader, voters: readonly ReplicaId[]): Prop
   if (number === 0 || unacked === 0 || unacked > number)
     reader.fail(`${number} with ${unacked} open is no session number`)
   const footprint = readFootprint(reader)
-  // a copy: the command outlives the frame that it came in
-  return { session, number, ackedUpTo: number - unacked, footprint, payload: reader.bytes().slice() }
+  // a view: who reads a frame or a record owns its bytes, and nearly all of them are payloads that are kept anyway
+  return { session, number, ackedUpTo: number - unacked, footprint, payload: reader.bytes() }
 }
 
-const proposalsMax = 4_096
+export const proposalsMax = 4_096
 const observersMax = 1_024
 
 export function writeMembership(writer: Writer, { voters, observers }: Membership): void {

@@ -80,13 +80,13 @@ const instances: Record<string, Instance> = {
 
 /** Golden bytes change ⇒ RECORD_VERSION changes: what an older version wrote is still on people's disks. */
 const golden: Record<string, string> = {
-  promised: '0110001117d3d4da',
-  validated: '011004110201ac0202011602010203000102de995be4',
-  preaccepted: '01c1250d00000201ac020201160201020301ab02040300ab020453d1f59c',
-  accepted: '015206211100030000000201ac0202011602010203000004dbc23018',
-  committed: '01520300000102bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbcccccccccccccccccccccccccccccccc00030102046ac6a441',
-  identity: '011f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f0123456789abcdef0123456789abcdefbce7ecf9',
-  reservation: '01038002f0a204cb4bfe22',
+  promised: '02100011248d59c9',
+  validated: '021004110201ac02020116000000020102630102193694f9',
+  preaccepted: '02c1250d00000201ac020201160000000201027301ab020463ab020432efb7e4',
+  accepted: '025206211100030201ac02020116000000020102430400634db5',
+  committed: '02520300000102bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbcccccccccccccccccccccccccccccccc0073010204055a64fb',
+  identity: '021f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f0123456789abcdef0123456789abcdeff53deaaa',
+  reservation: '02038002f0a204a2ca6c31',
 }
 
 interface Example {

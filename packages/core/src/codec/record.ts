@@ -2,9 +2,10 @@
 // its format's version and closes with a checksum: a record that does not decode is a lost disk, never a guess.
 
 import type { Command } from '../protocol/command.ts'
+import { equalDeps } from '../protocol/deps.ts'
 import type { Epoch, ReplicaId, Seq } from '../protocol/ids.ts'
 import type { Instance } from '../protocol/instance.ts'
-import { Reader, Writer } from './bytes.ts'
+import { checksum, Reader, Writer } from './bytes.ts'
 import {
   readCommand,
   readDeps,
@@ -18,19 +19,10 @@ import {
   writeReplicaId,
 } from './parts.ts'
 
-export const RECORD_VERSION = 1
-
-/** FNV-1a over the bytes: notices damage, not malice. */
-function checksum(bytes: Uint8Array, length: number): number {
-  let hash = 0x811c9dc5
-  for (let at = 0; at < length; at++) hash = Math.imul(hash ^ (bytes[at] ?? 0), 0x01000193)
-  return hash >>> 0
-}
+export const RECORD_VERSION = 2
 
 function seal(writer: Writer): Uint8Array {
-  const body = writer.finish()
-  const sum = checksum(body, body.length)
-  for (let shift = 0; shift < 32; shift += 8) writer.byte((sum >>> shift) & 0xff)
+  writer.uint32(writer.checksum())
   return writer.finish()
 }
 
@@ -56,15 +48,17 @@ function begin(): Writer {
 }
 
 const phases = ['none', 'preaccepted', 'accepted', 'committed'] as const
+const phaseTags = { none: 0, preaccepted: 1, accepted: 2, committed: 3 } as const
 
 export function encodeInstance(instance: Instance, voters: readonly ReplicaId[]): Uint8Array {
   const out = begin()
   writeId(out, instance.id)
   const { initCommand, initDeps } = instance
   const initKnown = initCommand !== null && initDeps !== null
-  // the first command is nearly always the command: written once then
-  const same = instance.phase !== 'none' && instance.command === initCommand
-  out.byte(phases.indexOf(instance.phase) | (initKnown ? 4 : 0) | (same ? 8 : 0))
+  // the first command is nearly always the command, and often the deps are the first ones: written once then
+  const sameCommand = instance.phase !== 'none' && instance.command === initCommand
+  const sameDeps = instance.phase !== 'none' && initDeps !== null && equalDeps(instance.deps, initDeps)
+  out.byte(phaseTags[instance.phase] | (initKnown ? 4 : 0) | (sameCommand ? 8 : 0) | (sameDeps ? 16 : 0))
   out.varint(instance.promisedBallot)
   if (instance.phase !== 'none') {
     out.varint(instance.acceptedBallot)
@@ -72,8 +66,8 @@ export function encodeInstance(instance: Instance, voters: readonly ReplicaId[])
     writeDeps(out, instance.deps)
   }
   if (initKnown) {
-    if (!same) writeCommand(out, initCommand, voters)
-    writeDeps(out, initDeps)
+    if (!sameCommand) writeCommand(out, initCommand, voters)
+    if (!sameDeps) writeDeps(out, initDeps)
   }
   return seal(out)
 }
@@ -84,7 +78,7 @@ export function decodeInstance(bytes: Uint8Array, voters: readonly ReplicaId[]):
   const id = readId(reader)
   const flags = reader.byte()
   const phase = phases[flags & 3] ?? 'none'
-  if (flags > 15) reader.fail('an instance record has unknown flags')
+  if (flags > 31) reader.fail('an instance record has unknown flags')
   const promisedBallot = reader.varint()
   let value: { acceptedBallot: number; command: Command; deps: readonly number[] } | undefined
   if (phase !== 'none') {
@@ -97,7 +91,8 @@ export function decodeInstance(bytes: Uint8Array, voters: readonly ReplicaId[]):
   if ((flags & 4) !== 0) {
     if ((flags & 8) !== 0) initCommand = value?.command ?? reader.fail('a record repeats a command that it lacks')
     else initCommand = readCommand(reader, voters)
-    initDeps = readDeps(reader)
+    if ((flags & 16) !== 0) initDeps = value?.deps ?? reader.fail('a record repeats deps that it lacks')
+    else initDeps = readDeps(reader)
   }
   reader.end()
   if (phase === 'none') return { id, phase, promisedBallot, initCommand, initDeps }

@@ -79,7 +79,7 @@ function writeNested(writer: Writer, value: Value, depth: number): void {
     writer.byte(tagBytes)
     writer.bytes(value)
   } else {
-    const keys = Object.keys(value).sort()
+    const keys = sortedKeys(value)
     writer.byte(tagObject)
     writer.varint(keys.length)
     for (const key of keys) {
@@ -189,9 +189,26 @@ export interface InspectedValue {
 
 /** `checkValue`, with the facts that it learns on the way. */
 export function inspectValue(input: unknown, limits: ValueLimits = {}): InspectedValue {
+  const { bytesMax = valueBytesMax } = limits
+  const encodedBytes = plainScalarBytes(input)
+  // most values are small scalars, which need no walk; what is wrong or too large gets its words from the walk
+  if (encodedBytes > 0 && encodedBytes <= bytesMax) return { value: input as Value, encodedBytes, hasBytes: false }
   const inspection = new Inspection(limits)
   const value = inspection.check(input, 0)
   return { value, encodedBytes: inspection.encodedBytes, hasBytes: inspection.hasBytes }
+}
+
+/** The length of the canonical bytes of a scalar that is canonical as it stands; 0 for everything else. */
+function plainScalarBytes(input: unknown): number {
+  if (typeof input === 'string') {
+    const size = utf8Length(input)
+    return size === undefined ? 0 : 1 + varintBytes(size) + size
+  }
+  if (typeof input === 'number') {
+    if (!Number.isSafeInteger(input) || Object.is(input, -0)) return 0
+    return 1 + varintBytes(input < 0 ? -1 - input : input)
+  }
+  return input === null || typeof input === 'boolean' ? 1 : 0
 }
 
 /** One walk over one value. Counting bytes as it goes ends it early even where shared parts multiply the size. */
@@ -268,7 +285,7 @@ class Inspection {
   }
 
   #checkFields(input: Readonly<Record<string, unknown>>, depth: number): ValueObject {
-    const keys = Object.keys(input).sort()
+    const keys = sortedKeys(input)
     this.#count(1 + varintBytes(keys.length))
     const fields: Record<string, Value> = {}
     for (const key of keys) {
@@ -381,6 +398,15 @@ export function isBytes(input: unknown): input is Uint8Array {
 
 function isArray(value: Value): value is readonly Value[] {
   return Array.isArray(value)
+}
+
+/** In the order of their code units. Most objects have their keys so already, and sorting costs more than all the rest. */
+function sortedKeys(fields: object): string[] {
+  const keys = Object.keys(fields)
+  for (let at = 1; at < keys.length; at++) {
+    if ((keys[at - 1] as string) > (keys[at] as string)) return keys.sort()
+  }
+  return keys
 }
 
 /** Plain assignment, but for the one key where that would set the prototype instead. */

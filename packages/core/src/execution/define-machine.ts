@@ -136,7 +136,11 @@ function checkFunctions(what: string, functions: unknown, allowed?: object): voi
 }
 
 function refuseUnless(holds: boolean, expected: string, came: unknown): asserts holds {
-  if (!holds) throw new WepaxosError('InvalidArgument', `${expected}; got ${describe(came)}`)
+  if (!holds) refuse(expected, came)
+}
+
+function refuse(expected: string, came: unknown): never {
+  throw new WepaxosError('InvalidArgument', `${expected}; got ${describe(came)}`)
 }
 
 type AnyFunction = (...args: readonly unknown[]) => unknown
@@ -269,22 +273,19 @@ function decodeCommand(bytes: Uint8Array): DecodedCommand {
   return { name, args: args as readonly Value[] }
 }
 
-const modes: readonly unknown[] = ['read', 'write', 'add'] satisfies AccessMode[]
-
 /** Checks what a footprint function gave; each key once, with a mode that stands for all that was said of it. */
 function checkFootprint(name: string, footprint: unknown): DeclaredFootprint {
   if (footprint === 'everything') return footprint
-  refuseUnless(Array.isArray(footprint), `the footprint of ${name} is a list of accesses or 'everything'`, footprint)
+  if (!Array.isArray(footprint)) refuse(`the footprint of ${name} is a list of accesses or 'everything'`, footprint)
+  const list: readonly unknown[] = footprint
+  if (list.length === 1) return Object.freeze([checkAccess(name, list[0])])
   const byKey = new Map<string, Access>()
-  for (const access of footprint as readonly unknown[]) {
-    refuseUnless(isPlainObject(access), `an access in the footprint of ${name} is {key, mode}`, access)
-    const { key: rawKey, mode } = access as { readonly key?: unknown; readonly mode?: AccessMode }
-    const key = checkKey(rawKey)
-    refuseUnless(modes.includes(mode), `the mode of an access in the footprint of ${name} is read, write or add`, mode)
-    const before = byKey.get(key)
+  for (const item of list) {
+    const access = checkAccess(name, item)
+    const before = byKey.get(access.key)
     // Reading and adding together commutes with neither.
-    if (before === undefined) byKey.set(key, Object.freeze({ key, mode: mode as AccessMode }))
-    else if (before.mode !== mode) byKey.set(key, Object.freeze({ key, mode: 'write' }))
+    if (before === undefined) byKey.set(access.key, access)
+    else if (before.mode !== access.mode) byKey.set(access.key, Object.freeze({ key: access.key, mode: 'write' }))
   }
   refuseUnless(
     byKey.size <= footprintAccessesMax,
@@ -296,7 +297,22 @@ function checkFootprint(name: string, footprint: unknown): DeclaredFootprint {
   return Object.freeze(accesses)
 }
 
+function checkAccess(name: string, access: unknown): Access {
+  // the words are put together only where they are needed: this runs for every command at every replica
+  if (!isPlainObject(access)) refuse(`an access in the footprint of ${name} is {key, mode}`, access)
+  const { key, mode } = access
+  const checkedKey = checkKey(key)
+  if (!isAccessMode(mode)) refuse(`the mode of an access in the footprint of ${name} is read, write or add`, mode)
+  return Object.freeze({ key: checkedKey, mode })
+}
+
+function isAccessMode(mode: unknown): mode is AccessMode {
+  return mode === 'read' || mode === 'write' || mode === 'add'
+}
+
 function checkResult(name: string, result: unknown): CommandResult {
+  const plain = plainSuccess(result)
+  if (plain !== undefined) return plain
   const what = `the result of command ${name}`
   const checked = checkValue(result, { bytesMax: resultBytesMax, name: what })
   refuseUnless(isPlainObject(checked), `${what} is {ok: true, value} or {ok: false, code, …facts}`, checked)
@@ -307,6 +323,15 @@ function checkResult(name: string, result: unknown): CommandResult {
     refuseUnless(typeof code === 'string' && code !== '', `${what} with ok: false has a code`, code)
   }
   return checked as unknown as CommandResult
+}
+
+/** `{ok: true, value}` with a value that needs no looking into, as most commands return: nothing is walked or counted for it. */
+function plainSuccess(result: unknown): CommandResult | undefined {
+  if (!isPlainObject(result) || result['ok'] !== true) return undefined
+  const { value } = result
+  const plain = value === null || typeof value === 'boolean' || (Number.isSafeInteger(value) && !Object.is(value, -0))
+  if (!plain || Object.keys(result).length !== 2 || Object.getOwnPropertySymbols(result).length > 0) return undefined
+  return Object.freeze({ ok: true, value: value as Value })
 }
 
 /** What a command gets to see: the store, as far as it declared to touch it, and only while it runs. */

@@ -206,7 +206,10 @@ function describeGraph(graph: Graph): string {
     .join('\n')
 }
 
-/** Feeds a graph in a random order and compares with the oracle after each run. Returns what was executed. */
+/**
+ * Feeds a graph in a random order, with slices of runs in between, and compares with the oracle after each whole run.
+ * Returns what was executed.
+ */
 function follow(oracle: Oracle, rows: number, random: Random): readonly CommittedInstance[] {
   const { graph } = oracle
   const executed: CommittedInstance[] = []
@@ -215,10 +218,12 @@ function follow(oracle: Oracle, rows: number, random: Random): readonly Committe
     expect.fail(`${what}; executed ${names(executed).join(' ')} of\n${describeGraph(graph)}`)
   let committed = 0
   const eagerness = random.next()
+  const slicing = random.next()
   const fed = random.shuffle([...graph.keys()])
   fed.forEach((place, position) => {
     executor.commit(must(graph[place], 'a place'))
     committed |= 1 << place
+    while (random.chance(slicing)) executor.run(random.integer(4))
     if (position < fed.length - 1 && !random.chance(eagerness)) return
     executor.run()
     const places = executed.map((one) => graph.indexOf(one))
@@ -459,5 +464,63 @@ describe('graphs drawn by hand', () => {
     expect(executor.order.length).toBe(2 * each)
     expect(executor.order.slice(0, 4)).toEqual(['0.1', '1.1', '0.2', '1.2'])
     expect(executor.backlog).toBe(0)
+  })
+
+  test('a row of 100,000 on one key that is heard of from its end', () => {
+    const length = 100_000
+    const fed: CommittedInstance[] = []
+    for (let seq = length; seq >= 1; seq--) fed.push(instance(0, seq, write, [seq - 1]))
+    const executor = execute(1, fed)
+    expect(executor.order.length).toBe(length)
+    expect(executor.order.slice(0, 3)).toEqual(['0.1', '0.2', '0.3'])
+    expect(executor.order.at(-1)).toBe(`0.${length}`)
+  })
+})
+
+describe('slices', () => {
+  /** A component of twice `each`, and how much of it each slice of `steps` executed. */
+  function slices(each: number, steps: number): { readonly order: string[]; readonly executed: number[] } {
+    const order: string[] = []
+    const executor = new Executor(2, (one) => order.push(formatInstanceId(one.id)))
+    for (let seq = 1; seq <= each; seq++) {
+      executor.commit(instance(0, seq, write, [seq - 1, each]))
+      executor.commit(instance(1, seq, write, [each, seq - 1]))
+    }
+    const executed: number[] = []
+    for (let before = 0, more = true; more; before = order.length) {
+      more = executor.run(steps)
+      executed.push(order.length - before)
+    }
+    return { order, executed }
+  }
+
+  test('a run in slices executes the same in the same order as one without end', () => {
+    const whole = slices(3_000, Number.POSITIVE_INFINITY)
+    expect(whole.executed).toEqual([6_000])
+    for (const steps of [1, 7, 1_000]) expect(slices(3_000, steps).order, `slices of ${steps}`).toEqual(whole.order)
+  })
+
+  test('a slice executes no more instances than it has steps, and says whether there is more to do', () => {
+    const { executed } = slices(3_000, 100)
+    expect(Math.max(...executed)).toBeLessThanOrEqual(100)
+    // following the edges of the component takes slices of its own, in which nothing is executed yet
+    expect(executed.length).toBeGreaterThan(120)
+    expect(executed[0]).toBe(0)
+  })
+
+  test('what is committed between two slices of a search finds its place', () => {
+    const order: string[] = []
+    const executor = new Executor(3, (one) => order.push(formatInstanceId(one.id)))
+    executor.commit(instance(0, 1, write, [0, 2, 0]))
+    executor.commit(instance(1, 1, write, [1, 0, 0]))
+    executor.commit(instance(1, 2, write, [1, 1, 0]))
+    expect(executor.run(1)).toBe(true)
+    expect(order).toEqual([])
+    executor.commit(instance(2, 1, access('write', 2), [0, 0, 0]))
+    executor.commit(instance(2, 2, write, [1, 2, 1]))
+    while (executor.run(1)) expect(executor.backlog).toBeGreaterThan(0)
+    expect(order.filter((one) => one !== '2.1')).toEqual(['0.1', '1.1', '1.2', '2.2'])
+    expect(order).toContain('2.1')
+    expect(executor.executedUpTo).toEqual([1, 2, 2])
   })
 })

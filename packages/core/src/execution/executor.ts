@@ -1,21 +1,25 @@
-// Committed instances, in: the order of their execution, out (docs/protocol.md, section 7). Finds the strongly connected
-// components of the ready part of the dependency graph with Tarjan's algorithm, without recursion, so that the length of
-// a chain or the size of a component does not matter. Sees ids, deps and footprints; what a command does is the caller's.
+// Committed instances, in: the order of their execution, out (docs/protocol.md, section 7). Most find all that they depend on
+// in order already and follow it at once; for the others the strongly connected components of the ready part of the
+// dependency graph are found with Tarjan's algorithm, without recursion and in slices, so that neither the length of a
+// chain nor the size of a component matters. Sees ids, deps and footprints; what a command does is the caller's.
 import { must } from '../lib/assert.ts'
 import type { AccessMode, Command } from '../protocol/command.ts'
 import { commutes } from '../protocol/command.ts'
 import { type Deps, noDeps } from '../protocol/deps.ts'
 import type { Row, Seq } from '../protocol/ids.ts'
 import type { CommittedInstance } from '../protocol/instance.ts'
+import { sortInSlices } from './sort-in-slices.ts'
 
-/** A committed instance that is not executed yet. */
+/** A committed instance that has no place in the order yet. */
 interface Vertex {
   readonly row: Row
   readonly seq: Seq
   readonly instance: CommittedInstance
   readonly deps: Deps
-  executed: boolean
-  /** Cannot be executed before some row is committed further: it stands in #waiters. */
+  ordered: boolean
+  /** Stands in the lists that edges are found in. */
+  listed: boolean
+  /** Can have no place before some row is committed further: it stands in #waiters. */
   waiting: boolean
   /** What it waits for, while it waits. */
   waitRow: Row
@@ -26,7 +30,7 @@ interface Vertex {
   onStack: boolean
 }
 
-/** Unexecuted vertices of one row that touch one key, by seq. Executed ones are skipped, and dropped from the front. */
+/** Vertices of one row that touch one key, by seq. Ordered ones are skipped, and dropped from the front. */
 interface KeyRow {
   vertices: Vertex[]
   modes: AccessMode[]
@@ -40,25 +44,43 @@ interface Frame {
   position: number
 }
 
+/** One search of Tarjan's, wherever it stands. */
+interface Search {
+  readonly stack: Vertex[]
+  readonly frames: Frame[]
+  counter: number
+}
+
 /** Called for each instance in order; a Nop is never handed out. */
 export type Execute = (instance: CommittedInstance) => void
 
 export class Executor {
   readonly #rows: number
   readonly #execute: Execute
-  /** Committed and either unexecuted, or executed but above the committed watermark of its row. */
-  readonly #committed: Map<Seq, Vertex | 'executed'>[]
+  /** Committed without a place in the order yet, or with one but above the committed watermark of its row. */
+  readonly #committed: Map<Seq, Vertex | 'ordered'>[]
   readonly #committedUpTo: number[]
-  readonly #executedUpTo: number[]
-  /** Executed above #executedUpTo. */
-  readonly #executedAbove: Set<Seq>[]
+  readonly #ordered: Watermarks
+  readonly #executed: Watermarks
+  /** The order, from #nextInOrder on not executed yet. */
+  #order: CommittedInstance[] = []
+  #nextInOrder = 0
+  /** Vertices without a place in the order. */
+  #unordered = 0
   readonly #keys = new Map<number, (KeyRow | undefined)[]>()
   /** Vertices that touch everything, by row. */
   readonly #everything: KeyRow[]
   /** By row and the seq up to which it has to be committed. */
   readonly #waiters: Map<Seq, Vertex[]>[]
-  /** To be visited by the next run. */
+  /** To be visited, from #nextRoot on. */
   #roots: Vertex[] = []
+  #nextRoot = 0
+  /** The search that a slice ended in. */
+  #searching: Iterator<void> | null = null
+  /** Edges that may still be followed in this slice. */
+  #edges = 0
+  /** A barrier has its place in the order: nothing has one after it. */
+  #closed = false
   #endedBy: CommittedInstance | null = null
 
   constructor(rows: number, execute: Execute) {
@@ -66,8 +88,8 @@ export class Executor {
     this.#execute = execute
     this.#committed = Array.from({ length: rows }, () => new Map())
     this.#committedUpTo = noDeps(rows)
-    this.#executedUpTo = noDeps(rows)
-    this.#executedAbove = Array.from({ length: rows }, () => new Set())
+    this.#ordered = new Watermarks(rows)
+    this.#executed = new Watermarks(rows)
     this.#everything = Array.from({ length: rows }, () => ({ vertices: [], modes: [], head: 0 }))
     this.#waiters = Array.from({ length: rows }, () => new Map())
   }
@@ -79,7 +101,7 @@ export class Executor {
 
   /** For each row, all instances up to here are executed (or Nop). */
   get executedUpTo(): Deps {
-    return this.#executedUpTo
+    return this.#executed.upTo
   }
 
   /** For each row, execution waits for everything up to here to be committed; 0 where it waits for nothing. */
@@ -91,29 +113,32 @@ export class Executor {
     })
   }
 
-  /** Committed instances that could not be executed yet. */
+  /** Committed instances that are not executed yet. */
   get backlog(): number {
-    let count = 0
-    for (const row of this.#committed) for (const entry of row.values()) if (entry !== 'executed') count++
-    return count
+    return this.#unordered + this.#order.length - this.#nextInOrder
   }
 
   /** Takes a committed instance, each once. Nothing is executed before `run`. */
   commit(instance: CommittedInstance): void {
     if (this.#endedBy !== null) return
-    const { row, seq } = instance.id
-    const inRow = must(this.#committed[row], 'a row of the epoch')
-    if (instance.command.kind === 'nop') {
+    const { id, command, deps } = instance
+    const { row, seq } = id
+    let entry: Vertex | 'ordered' = 'ordered'
+    if (command.kind === 'nop') {
       // [EX1] executing a Nop does nothing and conflicts with nothing
-      inRow.set(seq, 'executed')
-      this.#noteExecuted(row, seq)
+      this.#ordered.note(row, seq)
+      this.#executed.note(row, seq)
+    } else if (!this.#closed && this.#ordered.cover(deps)) {
+      // [EX2] a component of its own: no edge leads out of it
+      this.#append(instance)
     } else {
-      const vertex: Vertex = {
+      entry = {
         row,
         seq,
         instance,
-        deps: instance.deps,
-        executed: false,
+        deps,
+        ordered: false,
+        listed: false,
         waiting: false,
         waitRow: 0,
         waitSeq: 0,
@@ -121,69 +146,131 @@ export class Executor {
         lowLink: 0,
         onStack: false,
       }
-      inRow.set(seq, vertex)
-      this.#enter(vertex, instance.command)
-      this.#roots.push(vertex)
+      this.#unordered++
+      this.#roots.push(entry)
     }
-    this.#advance(row)
+    this.#advance(row, seq, entry)
   }
 
-  /** Executes everything that can be executed now. */
-  run(): void {
-    while (this.#roots.length > 0 && this.#endedBy === null) {
-      const roots = this.#roots
-      this.#roots = []
-      for (const root of roots) {
-        if (this.#endedBy !== null) return
-        if (!root.executed && !root.waiting) this.#search(root)
+  /**
+   * Executes what can be executed now, in a slice of so many steps: a step is an edge that is followed, or an instance that
+   * is executed. True when there is more to do.
+   */
+  run(steps = Number.POSITIVE_INFINITY): boolean {
+    this.#edges = steps
+    for (let left = steps; this.#endedBy === null; ) {
+      while (this.#nextInOrder < this.#order.length) {
+        if (left-- <= 0) return true
+        this.#executeNext()
+        if (this.#endedBy !== null) return false
       }
+      if (this.#order.length > 0) {
+        this.#order = []
+        this.#nextInOrder = 0
+      }
+      if (this.#closed || !this.#orderMore()) return false
+      if (this.#edges <= 0 && this.#nextInOrder === this.#order.length) return true
     }
+    return false
+  }
+
+  #executeNext(): void {
+    const instance = must(this.#order[this.#nextInOrder], 'within the order')
+    this.#nextInOrder++
+    const { id, command } = instance
+    this.#executed.note(id.row, id.seq)
+    if (command.kind === 'barrier') this.#endedBy = instance
+    this.#execute(instance)
+  }
+
+  /** Goes on with a search until the slice ends, or it does. False where nothing is left to be searched. */
+  #orderMore(): boolean {
+    if (this.#searching !== null) {
+      if (this.#searching.next().done === true) this.#searching = null
+      return true
+    }
+    while (this.#nextRoot < this.#roots.length) {
+      const root = must(this.#roots[this.#nextRoot], 'within the list')
+      this.#nextRoot++
+      if (root.ordered || root.waiting) continue
+      if (this.#ordered.cover(root.deps)) {
+        this.#place(root)
+        return true
+      }
+      const search: Search = { stack: [], frames: [], counter: 0 }
+      if (!this.#visit(search, root)) continue
+      this.#searching = this.#search(search)
+      return true
+    }
+    this.#roots = []
+    this.#nextRoot = 0
+    return false
   }
 
   /** Moves the committed watermark of the row, and wakes what waited for that. */
-  #advance(row: Row): void {
+  #advance(row: Row, seq: Seq, entry: Vertex | 'ordered'): void {
     const inRow = must(this.#committed[row], 'a row of the epoch')
-    const waiters = must(this.#waiters[row], 'a row of the epoch')
     let upTo = this.#committedUpTo[row] ?? 0
-    for (;;) {
-      const next = inRow.get(upTo + 1)
-      if (next === undefined) break
+    if (seq !== upTo + 1) {
+      inRow.set(seq, entry)
+      return
+    }
+    if (entry !== 'ordered') inRow.set(seq, entry)
+    const waiters = must(this.#waiters[row], 'a row of the epoch')
+    for (let next: Vertex | 'ordered' | undefined = entry; next !== undefined; next = inRow.get(upTo + 1)) {
       upTo++
-      if (next === 'executed') inRow.delete(upTo)
+      if (next !== 'ordered') this.#list(next)
+      else if (inRow.size > 0) inRow.delete(upTo)
+      if (waiters.size === 0) continue
       const woken = waiters.get(upTo)
-      if (woken !== undefined) {
-        waiters.delete(upTo)
-        for (const vertex of woken) {
-          vertex.waiting = false
-          this.#roots.push(vertex)
-        }
+      if (woken === undefined) continue
+      waiters.delete(upTo)
+      for (const vertex of woken) {
+        vertex.waiting = false
+        this.#roots.push(vertex)
       }
     }
     this.#committedUpTo[row] = upTo
   }
 
-  #noteExecuted(row: Row, seq: Seq): void {
-    const above = must(this.#executedAbove[row], 'a row of the epoch')
-    let upTo = this.#executedUpTo[row] ?? 0
-    if (seq !== upTo + 1) {
-      above.add(seq)
-      return
-    }
-    upTo = seq
-    while (above.size > 0 && above.delete(upTo + 1)) upTo++
-    this.#executedUpTo[row] = upTo
+  /** Gives the instance the next place in the order. */
+  #append(instance: CommittedInstance): void {
+    const { row, seq } = instance.id
+    this.#ordered.note(row, seq)
+    this.#order.push(instance)
+    if (instance.command.kind === 'barrier') this.#closed = true
+  }
+
+  /** The same for a vertex, which is forgotten with it. */
+  #place(vertex: Vertex): void {
+    const { row, seq } = vertex
+    vertex.ordered = true
+    vertex.onStack = false
+    this.#unordered--
+    const inRow = must(this.#committed[row], 'a row of the epoch')
+    if (seq <= (this.#committedUpTo[row] ?? 0)) inRow.delete(seq)
+    else inRow.set(seq, 'ordered')
+    if (vertex.listed) this.#leave(vertex.instance.command, row)
+    this.#append(vertex.instance)
   }
 
   // --- what conflicts with what -------------------------------------------------------------------------------------
 
-  #enter(vertex: Vertex, command: Command): void {
+  /**
+   * Makes the vertex one that edges may lead to. Only when its row is committed up to it: before that nothing that depends
+   * on it is visited. So each list grows at its end, in whatever order the commits come.
+   */
+  #list(vertex: Vertex): void {
+    const { row } = vertex
+    const { command } = vertex.instance
+    vertex.listed = true
     if (command.kind !== 'application') {
-      insert(must(this.#everything[vertex.row], 'a row of the epoch'), vertex, 'write')
+      add(must(this.#everything[row], 'a row of the epoch'), vertex, 'write')
       return
     }
     for (const { footprint } of command.proposals) {
       if (footprint === 'everything') {
-        insert(must(this.#everything[vertex.row], 'a row of the epoch'), vertex, 'write')
+        add(must(this.#everything[row], 'a row of the epoch'), vertex, 'write')
         continue
       }
       for (const { key, mode } of footprint) {
@@ -192,17 +279,17 @@ export class Executor {
           byRow = new Array<KeyRow | undefined>(this.#rows).fill(undefined)
           this.#keys.set(key, byRow)
         }
-        let keyRow = byRow[vertex.row]
+        let keyRow = byRow[row]
         if (keyRow === undefined) {
           keyRow = { vertices: [], modes: [], head: 0 }
-          byRow[vertex.row] = keyRow
+          byRow[row] = keyRow
         }
-        insert(keyRow, vertex, mode)
+        add(keyRow, vertex, mode)
       }
     }
   }
 
-  /** Forgets executed vertices; a key that nothing unexecuted touches is dropped. */
+  /** Forgets ordered vertices; a key that nothing unordered touches is dropped. */
   #leave(command: Command, row: Row): void {
     if (command.kind !== 'application') {
       trim(must(this.#everything[row], 'a row of the epoch'))
@@ -227,7 +314,7 @@ export class Executor {
   }
 
   /**
-   * The edges: to unexecuted vertices that `vertex` depends on and conflicts with. An edge that a path through another
+   * The edges: to unordered vertices that `vertex` depends on and conflicts with. An edge that a path through another
    * edge implies is left out where that is seen at once, so that a chain has edges linear in its length.
    */
   #successors(vertex: Vertex): Vertex[] {
@@ -241,7 +328,7 @@ export class Executor {
       if (upTo === 0) continue
       if (touchesEverything) {
         for (const entry of must(this.#committed[row], 'a row of the epoch').values()) {
-          if (entry !== 'executed' && entry !== vertex && entry.seq <= upTo) found.push(entry)
+          if (entry !== 'ordered' && entry !== vertex && entry.seq <= upTo) found.push(entry)
         }
         continue
       }
@@ -260,46 +347,24 @@ export class Executor {
 
   // --- Tarjan -------------------------------------------------------------------------------------------------------
 
-  /** Executes the components that `root` reaches, as far as all they reach is committed. */
-  #search(root: Vertex): void {
-    const stack: Vertex[] = []
-    const frames: Frame[] = []
-    let counter = 0
-
-    /** False when the vertex cannot be executed yet; then nothing on the stack can. */
-    const enter = (vertex: Vertex): boolean => {
-      for (let row = 0; row < this.#rows; row++) {
-        const needed = vertex.deps[row] ?? 0
-        if (needed > (this.#committedUpTo[row] ?? 0)) {
-          stack.push(vertex)
-          this.#suspend(stack, row, needed)
-          return false
-        }
-      }
-      vertex.index = counter
-      vertex.lowLink = counter
-      counter++
-      vertex.onStack = true
-      stack.push(vertex)
-      frames.push({ vertex, successors: this.#successors(vertex), position: 0 })
-      return true
-    }
-
-    if (!enter(root)) return
+  /** Gives places to the components that the visited vertices reach, as far as all they reach is committed. Yields at the end of a slice. */
+  *#search(search: Search): Generator<void> {
+    const { stack, frames } = search
     for (;;) {
       const frame = frames.at(-1)
       if (frame === undefined) return
-      const { vertex } = frame
-      const next = frame.successors[frame.position]
+      const { vertex, successors } = frame
+      const next = successors[frame.position]
       if (next !== undefined) {
         frame.position++
-        if (next.executed) continue
+        if (--this.#edges <= 0) yield
+        if (next.ordered) continue
         if (next.waiting) {
           this.#suspend(stack, next.waitRow, next.waitSeq)
           return
         }
         if (next.index === -1) {
-          if (!enter(next)) return
+          if (!this.#visit(search, next)) return
         } else if (next.onStack && next.index < vertex.lowLink) {
           vertex.lowLink = next.index
         }
@@ -308,12 +373,29 @@ export class Executor {
       frames.pop()
       const parent = frames.at(-1)?.vertex
       if (parent !== undefined && vertex.lowLink < parent.lowLink) parent.lowLink = vertex.lowLink
-      if (vertex.lowLink === vertex.index) {
-        const from = stack.lastIndexOf(vertex)
-        this.#executeComponent(stack.splice(from))
-        if (this.#endedBy !== null) return
+      if (vertex.lowLink === vertex.index) yield* this.#placeComponent(stack, vertex)
+      if (this.#closed) return
+    }
+  }
+
+  /** False when the vertex can have no place yet; then nothing on the stack can. */
+  #visit(search: Search, vertex: Vertex): boolean {
+    const { deps } = vertex
+    for (let row = 0; row < this.#rows; row++) {
+      const needed = deps[row] ?? 0
+      if (needed > (this.#committedUpTo[row] ?? 0)) {
+        search.stack.push(vertex)
+        this.#suspend(search.stack, row, needed)
+        return false
       }
     }
+    vertex.index = search.counter
+    vertex.lowLink = search.counter
+    search.counter++
+    vertex.onStack = true
+    search.stack.push(vertex)
+    search.frames.push({ vertex, successors: this.#successors(vertex), position: 0 })
+    return true
   }
 
   /** Everything on the stack reaches what is missing: it all waits. */
@@ -334,23 +416,56 @@ export class Executor {
     }
   }
 
-  /** [EX3] Commands by (seq, row), barriers after all of them; the first barrier ends the epoch. */
-  #executeComponent(component: Vertex[]): void {
-    if (component.length > 1) {
-      component.sort((a, b) => Number(isBarrier(a)) - Number(isBarrier(b)) || a.seq - b.seq || a.row - b.row)
+  /** [EX3] Commands by (seq, row), barriers after all of them; the first barrier ends the epoch. `root` and all above it on the stack. */
+  *#placeComponent(stack: Vertex[], root: Vertex): Generator<void> {
+    if (stack.at(-1) === root) {
+      stack.pop()
+      this.#place(root)
+      return
+    }
+    const component: Vertex[] = []
+    for (let vertex = stack.pop(); vertex !== undefined; vertex = stack.pop()) {
+      component.push(vertex)
+      if (vertex === root) break
+    }
+    for (const cost of sortInSlices(component, precedes)) {
+      this.#edges -= cost
+      if (this.#edges <= 0) yield
     }
     for (const vertex of component) {
-      vertex.executed = true
-      vertex.onStack = false
-      const inRow = must(this.#committed[vertex.row], 'a row of the epoch')
-      if (vertex.seq <= (this.#committedUpTo[vertex.row] ?? 0)) inRow.delete(vertex.seq)
-      else inRow.set(vertex.seq, 'executed')
-      this.#noteExecuted(vertex.row, vertex.seq)
-      this.#leave(vertex.instance.command, vertex.row)
-      if (isBarrier(vertex)) this.#endedBy = vertex.instance
-      this.#execute(vertex.instance)
-      if (this.#endedBy !== null) return
+      this.#place(vertex)
+      if (this.#closed) return
+      if (--this.#edges <= 0) yield
     }
+  }
+}
+
+/** For each row, how far it is done, and what is done beyond that. */
+class Watermarks {
+  readonly upTo: number[]
+  readonly #above: Set<Seq>[]
+
+  constructor(rows: number) {
+    this.upTo = noDeps(rows)
+    this.#above = Array.from({ length: rows }, () => new Set())
+  }
+
+  note(row: Row, seq: Seq): void {
+    const above = must(this.#above[row], 'a row of the epoch')
+    if (seq !== (this.upTo[row] ?? 0) + 1) {
+      above.add(seq)
+      return
+    }
+    let upTo = seq
+    while (above.size > 0 && above.delete(upTo + 1)) upTo++
+    this.upTo[row] = upTo
+  }
+
+  /** Whether everything that `deps` stands for is done. */
+  cover(deps: Deps): boolean {
+    const { upTo } = this
+    for (let row = 0; row < deps.length; row++) if ((deps[row] ?? 0) > (upTo[row] ?? 0)) return false
+    return true
   }
 }
 
@@ -358,18 +473,19 @@ function isBarrier(vertex: Vertex): boolean {
   return vertex.instance.command.kind === 'barrier'
 }
 
-/** Keeps the order of seqs; commits usually come in order, so the place is usually the end. */
-function insert(keyRow: KeyRow, vertex: Vertex, mode: AccessMode): void {
-  const { vertices, modes } = keyRow
-  let at = vertices.length
-  while (at > keyRow.head && must(vertices[at - 1], 'within the list').seq > vertex.seq) at--
-  vertices.splice(at, 0, vertex)
-  modes.splice(at, 0, mode)
+/** [EX3] */
+function precedes(a: Vertex, b: Vertex): number {
+  return Number(isBarrier(a)) - Number(isBarrier(b)) || a.seq - b.seq || a.row - b.row
+}
+
+function add({ vertices, modes }: KeyRow, vertex: Vertex, mode: AccessMode): void {
+  vertices.push(vertex)
+  modes.push(mode)
 }
 
 function trim(keyRow: KeyRow): void {
   const { vertices, modes } = keyRow
-  while (keyRow.head < vertices.length && vertices[keyRow.head]?.executed === true) keyRow.head++
+  while (keyRow.head < vertices.length && vertices[keyRow.head]?.ordered === true) keyRow.head++
   if (keyRow.head * 2 >= vertices.length) {
     vertices.splice(0, keyRow.head)
     modes.splice(0, keyRow.head)
@@ -378,7 +494,7 @@ function trim(keyRow: KeyRow): void {
 }
 
 /**
- * Unexecuted entries with seq ≤ upTo that conflict with an access of `mode`. In the vertex's own row those above and those
+ * Unordered entries with seq ≤ upTo that conflict with an access of `mode`. In the vertex's own row those above and those
  * below it are gone through apart: leaving out what another edge implies rests on each vertex having an edge to the nearest
  * one below itself in its own row, so nothing above may stand in for that. (Two vertices that see each other would each
  * leave the rest to the other.)
@@ -407,7 +523,7 @@ function collectRange(keyRow: KeyRow, from: Seq, upTo: Seq, mode: AccessMode, fo
   for (let at = low - 1; at >= head; at--) {
     const other = must(vertices[at], 'within the list')
     if (other.seq < from) return
-    if (other.executed) continue
+    if (other.ordered) continue
     if (through !== undefined && (through.deps[other.row] ?? 0) >= other.seq) return
     const otherMode = modes[at] ?? 'write'
     if (commutes(otherMode, mode)) continue

@@ -166,6 +166,7 @@ export class Store implements AtomicTransaction {
     else this.#kept.set(key, after)
     if (before === undefined && after !== undefined) this.#index.added(key)
     else if (before !== undefined && after === undefined) this.#index.removed(key)
+    if (this.#lists.size === 0) return
     for (const prefix of this.#lists.keys()) if (key.startsWith(prefix)) this.#lists.delete(prefix)
   }
 }
@@ -315,7 +316,7 @@ class UndoLog<T = Kept> {
   end(): number {
     assert(this.#open, 'a transaction begins before it ends')
     this.#open = false
-    this.#steps.length = 0
+    if (this.#steps.length > 0) this.#steps.length = 0
     return this.#number
   }
 }

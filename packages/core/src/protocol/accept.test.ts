@@ -99,7 +99,7 @@ describe('AcceptOk', () => {
       const slow = { 3: 2, 5: 3, 7: 4 }[n] ?? 0
       const instance = committed(at, 0, cmd, deps, { initCommand: cmd, initDeps: deps.map(() => 0) })
       const commit = [
-        send(rowsBut(n, 0), { type: 'Commit', id: at, ballot: 0, command: cmd, deps }),
+        send(rowsBut(n, 0), { type: 'ShortCommit', id: at, value: 'accepted' }),
         { kind: 'committed', instance, path: 'slow' },
         keep(instance),
       ]

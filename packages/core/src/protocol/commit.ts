@@ -1,11 +1,12 @@
-// Commit (docs/protocol.md, section 4, rules 5 and 6): the value of an instance becomes final.
+// Commit (docs/protocol.md, section 4, from [CO5] on): the value of an instance becomes final, and others hear of it. In full
+// or, where the receiver holds the value already, as the few bytes of a ShortCommit.
 import type { Ballot } from './ballot.ts'
 import type { Command } from './command.ts'
 import type { Deps } from './deps.ts'
 import type { Effect } from './effect.ts'
 import type { InstanceId, ReplicaId } from './ids.ts'
 import { type CommittedInstance, instanceKey, isCommitted } from './instance.ts'
-import type { Commit } from './message.ts'
+import type { Commit, ShortCommit } from './message.ts'
 import { learn, type ReplicaState } from './state.ts'
 
 interface Value {
@@ -41,7 +42,7 @@ export function commitMessage(instance: CommittedInstance): Commit {
 export function commitOnFastPath(state: ReplicaState, value: Value, effects: Effect[]): void {
   const instance = recordCommit(state, value)
   effects.push({ kind: 'persist', instance })
-  tell(state.learners, commitMessage(instance), effects)
+  tellShort(state, instance, 'initial', effects)
   effects.push({ kind: 'committed', instance, path: 'fast' })
 }
 
@@ -53,7 +54,8 @@ export function commitOnSlowPath(
   effects: Effect[],
 ): void {
   const instance = recordCommit(state, value)
-  tell(state.learners, commitMessage(instance), effects)
+  if (path === 'slow') tellShort(state, instance, 'accepted', effects)
+  else tell(state.learners, commitMessage(instance), effects)
   effects.push({ kind: 'committed', instance, path })
   effects.push({ kind: 'keep', instance })
 }
@@ -94,6 +96,19 @@ export function refusePassed(
   effects.push({ kind: 'sync' })
   effects.push({ kind: 'send', to: [from], message: { type: 'Nack', id, ballot, promisedBallot } })
   return true
+}
+
+/** [CO8] Voters were sent the value in this round already; who only follows was not. */
+function tellShort(
+  state: ReplicaState,
+  instance: CommittedInstance,
+  value: ShortCommit['value'],
+  effects: Effect[],
+): void {
+  if (state.otherVoters.length > 0) {
+    effects.push({ kind: 'send', to: state.otherVoters, message: { type: 'ShortCommit', id: instance.id, value } })
+  }
+  if (state.followers.length > 0) tell(state.followers, commitMessage(instance), effects)
 }
 
 function tell(to: readonly ReplicaId[], message: Commit, effects: Effect[]): void {

@@ -4,37 +4,62 @@ import type { AccessMode, Command, Footprint } from './command.ts'
 import { noDeps } from './deps.ts'
 import type { InstanceId } from './ids.ts'
 
-/** Watermarks of one key by mode; absent while no command of that mode was seen. */
-interface KeyWatermarks {
-  read: number[] | undefined
-  write: number[] | undefined
-  add: number[] | undefined
-}
-
 function raise(watermarks: number[], id: InstanceId): void {
   if (id.seq > (watermarks[id.row] ?? 0)) watermarks[id.row] = id.seq
 }
 
-function mergeInto(target: number[], source: readonly number[] | undefined): void {
-  if (source === undefined) return
-  for (let row = 0; row < target.length; row++) {
-    const mark = source[row] ?? 0
-    if (mark > (target[row] ?? 0)) target[row] = mark
+/** The watermarks of all keys in one mode: one flat array, so that a key costs neither an object nor an array. */
+class KeyWatermarks {
+  readonly #rows: number
+  /** Where in #marks the key's watermarks begin, one a row. */
+  readonly #offsets = new Map<number, number>()
+  #marks: Float64Array
+  #used = 0
+
+  constructor(rows: number) {
+    this.#rows = rows
+    this.#marks = new Float64Array(64 * rows)
+  }
+
+  raise(key: number, { row, seq }: InstanceId): void {
+    let offset = this.#offsets.get(key)
+    if (offset === undefined) {
+      offset = this.#used
+      this.#used += this.#rows
+      if (this.#used > this.#marks.length) this.#grow()
+      this.#offsets.set(key, offset)
+    }
+    if (seq > (this.#marks[offset + row] ?? 0)) this.#marks[offset + row] = seq
+  }
+
+  mergeInto(target: number[], key: number): void {
+    if (this.#used === 0) return
+    const offset = this.#offsets.get(key)
+    if (offset === undefined) return
+    for (let row = 0; row < target.length; row++) {
+      const mark = this.#marks[offset + row] ?? 0
+      if (mark > (target[row] ?? 0)) target[row] = mark
+    }
+  }
+
+  #grow(): void {
+    const marks = new Float64Array(this.#marks.length * 2)
+    marks.set(this.#marks)
+    this.#marks = marks
   }
 }
 
 export class ConflictIndex {
-  readonly #rows: number
   /** Instances of any command. */
   readonly #any: number[]
   /** Instances that conflict with every command: barriers, Nops, commands that touch everything. */
   readonly #everything: number[]
-  readonly #keys = new Map<number, KeyWatermarks>()
+  readonly #keys: Readonly<Record<AccessMode, KeyWatermarks>>
 
   constructor(rows: number) {
-    this.#rows = rows
     this.#any = noDeps(rows)
     this.#everything = noDeps(rows)
+    this.#keys = { read: new KeyWatermarks(rows), write: new KeyWatermarks(rows), add: new KeyWatermarks(rows) }
   }
 
   add(id: InstanceId, command: Command): void {
@@ -44,26 +69,9 @@ export class ConflictIndex {
       raise(this.#everything, id)
       return
     }
-    for (const proposal of command.proposals) this.#addFootprint(id, proposal.footprint)
-  }
-
-  #addFootprint(id: InstanceId, footprint: Footprint): void {
-    if (footprint === 'everything') {
-      raise(this.#everything, id)
-      return
-    }
-    for (const { key, mode } of footprint) {
-      let entry = this.#keys.get(key)
-      if (entry === undefined) {
-        entry = { read: undefined, write: undefined, add: undefined }
-        this.#keys.set(key, entry)
-      }
-      let watermarks = entry[mode]
-      if (watermarks === undefined) {
-        watermarks = noDeps(this.#rows)
-        entry[mode] = watermarks
-      }
-      raise(watermarks, id)
+    for (const { footprint } of command.proposals) {
+      if (footprint === 'everything') raise(this.#everything, id)
+      else for (const { key, mode } of footprint) this.#keys[mode].raise(key, id)
     }
   }
 
@@ -84,18 +92,13 @@ export class ConflictIndex {
 
   #mergeFootprint(deps: number[], footprint: Footprint): void {
     if (footprint === 'everything') {
-      mergeInto(deps, this.#any)
+      for (let row = 0; row < deps.length; row++) deps[row] = Math.max(deps[row] ?? 0, this.#any[row] ?? 0)
       return
     }
     for (const { key, mode } of footprint) {
-      const entry = this.#keys.get(key)
-      if (entry !== undefined) this.#mergeMode(deps, entry, mode)
+      this.#keys.write.mergeInto(deps, key)
+      if (mode !== 'read') this.#keys.read.mergeInto(deps, key)
+      if (mode !== 'add') this.#keys.add.mergeInto(deps, key)
     }
-  }
-
-  #mergeMode(deps: number[], entry: KeyWatermarks, mode: AccessMode): void {
-    mergeInto(deps, entry.write)
-    if (mode !== 'read') mergeInto(deps, entry.read)
-    if (mode !== 'add') mergeInto(deps, entry.add)
   }
 }

@@ -4,20 +4,27 @@ import type { InstanceId } from './ids.ts'
 /** One watermark a row, as many as the epoch has voters. Never changed once it is part of a value. */
 export type Deps = readonly number[]
 
+/** By number of rows. Copies of a literal stay in the engine's compact form, which `new Array(n)` never has. */
+const zeros: readonly (readonly number[])[] = Array.from({ length: 10 }, (_, rows) =>
+  Array.from({ length: rows }, () => 0),
+)
+
 export function noDeps(rows: number): number[] {
-  return new Array<number>(rows).fill(0)
+  return zeros[rows]?.slice() ?? Array.from({ length: rows }, () => 0)
 }
 
 export function equalDeps(a: Deps, b: Deps): boolean {
+  if (a === b) return true
   if (a.length !== b.length) return false
   for (let row = 0; row < a.length; row++) if (a[row] !== b[row]) return false
   return true
 }
 
-/** The pointwise maximum. */
-export function mergeDeps(a: Deps, b: Deps): number[] {
-  const merged = new Array<number>(a.length)
-  for (let row = 0; row < a.length; row++) merged[row] = Math.max(a[row] ?? 0, b[row] ?? 0)
+/** The pointwise maximum: `a` itself where that covers `b`, so that equal vectors are usually one. */
+export function mergeDeps(a: Deps, b: Deps): Deps {
+  if (coversDeps(a, b)) return a
+  const merged = a.slice()
+  for (let row = 0; row < merged.length; row++) merged[row] = Math.max(merged[row] ?? 0, b[row] ?? 0)
   return merged
 }
 

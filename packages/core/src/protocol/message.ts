@@ -40,6 +40,16 @@ export interface Commit {
   readonly deps: Deps
 }
 
+/**
+ * The Commit of an instance that its coordinator decided at ballot 0, for a voter that holds the value already: the command
+ * and deps as they were first heard (`initial`, the fast path), or as they were accepted at ballot 0 (`accepted`).
+ */
+export interface ShortCommit {
+  readonly type: 'ShortCommit'
+  readonly id: InstanceId
+  readonly value: 'initial' | 'accepted'
+}
+
 export interface Recover {
   readonly type: 'Recover'
   readonly id: InstanceId
@@ -145,6 +155,7 @@ export type InstanceMessage =
   | Accept
   | AcceptOk
   | Commit
+  | ShortCommit
   | Recover
   | RecoverOk
   | Validate

@@ -49,7 +49,7 @@ function fastCommit(n: number, cmd: Command): Effect[] {
   const instance = committed(own, 0, cmd, zeros(n), { initCommand: cmd, initDeps: zeros(n) })
   return [
     persist(instance),
-    send(rowsBut(n, 0), { type: 'Commit', id: own, ballot: 0, command: cmd, deps: zeros(n) }),
+    send(rowsBut(n, 0), { type: 'ShortCommit', id: own, value: 'initial' }),
     { kind: 'committed', instance, path: 'fast' },
   ]
 }
@@ -240,7 +240,7 @@ describe('the fast path', () => {
     expect(step(state, receive(2, ok(zeros(5))), 0)).toEqual(fastCommit(5, cmd))
   })
 
-  test('[CO3] observers that are connected hear of the commit too', () => {
+  test('[CO8] voters hear of the commit in short, observers that are connected in full', () => {
     const cmd = write(1)
     const state = proposed(3, cmd)
     step(state, { kind: 'connected', peer: observer }, 0)
@@ -248,9 +248,10 @@ describe('the fast path', () => {
     const instance = committed(own, 0, cmd, zeros(3), { initCommand: cmd, initDeps: zeros(3) })
     expect(step(state, receive(1, ok(zeros(3))), 0)).toEqual([
       persist(instance),
+      send([1, 2], { type: 'ShortCommit', id: own, value: 'initial' }),
       {
         kind: 'send',
-        to: [voter(1), voter(2), observer],
+        to: [observer],
         message: { type: 'Commit', id: own, ballot: 0, command: cmd, deps: zeros(3) },
       },
       { kind: 'committed', instance, path: 'fast' },

@@ -39,6 +39,7 @@ const instanceMessages: readonly InstanceMessage[] = [
   { type: 'Accept', id: at, ballot: 0, command: cmd, deps },
   { type: 'AcceptOk', id: at, ballot: 0 },
   { type: 'Commit', id: at, ballot: 0, command: cmd, deps },
+  { type: 'ShortCommit', id: at, value: 'initial' },
   { type: 'Recover', id: at, ballot: 16 },
   { type: 'RecoverOk', id: at, ballot: 17, known: { phase: 'none' } },
   { type: 'Validate', id: at, ballot: 16, command: cmd, deps },

@@ -20,6 +20,7 @@ import {
   receiveWaiting,
   reconsiderAllWaiting,
 } from './recovery.ts'
+import { receiveShortCommit } from './short-commit.ts'
 import { type ReplicaState, setConnected } from './state.ts'
 import { reconsiderPaths, resendTo, retryLater, tick } from './timers.ts'
 
@@ -65,10 +66,14 @@ export function step(state: ReplicaState, input: Input, now: number): Effect[] {
     default:
       unreachable(input)
   }
-  if (state.attempts.size > 0 && effects.some((effect) => effect.kind === 'committed')) {
-    reconsiderAllWaiting(state, effects)
-  }
+  // who waits for others has said so, to itself too: usually nobody does, and there is nothing to go through
+  if (state.waitings.size > 0 && committedAny(effects)) reconsiderAllWaiting(state, effects)
   return effects
+}
+
+function committedAny(effects: readonly Effect[]): boolean {
+  for (const { kind } of effects) if (kind === 'committed') return true
+  return false
 }
 
 function receive(state: ReplicaState, from: ReplicaId, message: Message, effects: Effect[]): void {
@@ -94,6 +99,8 @@ function dispatch(state: ReplicaState, from: ReplicaId, message: Message, effect
       return receiveAcceptOk(state, row, message, effects)
     case 'Commit':
       return receiveCommit(state, message, effects)
+    case 'ShortCommit':
+      return receiveShortCommit(state, from, message, effects)
     case 'Recover':
       return receiveRecover(state, from, message, effects)
     case 'RecoverOk':
@@ -148,6 +155,8 @@ function refusal(state: ReplicaState, from: ReplicaId, message: Message): Refusa
   const reason = instanceRefusal(state, message.id)
   if (reason !== null) return reason
   switch (message.type) {
+    case 'ShortCommit':
+      return message.id.row !== row ? 'not-the-coordinator' : null
     case 'PreAccept':
       return message.id.row !== row ? 'not-the-coordinator' : vectorRefusal(state, message.deps)
     case 'Validate':

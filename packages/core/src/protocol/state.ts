@@ -4,7 +4,7 @@ import { assert } from '../lib/assert.ts'
 import type { Ballot } from './ballot.ts'
 import { type Command, type Footprint, type Membership, nop } from './command.ts'
 import { ConflictIndex } from './conflict-index.ts'
-import type { Deps } from './deps.ts'
+import { type Deps, noDeps } from './deps.ts'
 import type { Epoch, InstanceId, ReplicaId, Row, Seq } from './ids.ts'
 import { type Instance, type InstanceKey, instanceKey } from './instance.ts'
 import { InstanceLog } from './instance-log.ts'
@@ -226,7 +226,7 @@ export function createReplicaState(options: {
     reservedSeq: options.reservedSeq,
     durableSeq: options.durableSeq,
     restartSeq: options.restarted && row !== null ? options.reservedSeq : 0,
-    needs: new Array<number>(voters.length).fill(0),
+    needs: noDeps(voters.length),
     heartbeatAt: now,
     executed: 0,
     pull: null,
@@ -241,16 +241,18 @@ export function createReplicaState(options: {
 
 /** Records `instance` in the log, and its commands in the indexes. */
 export function learn(state: ReplicaState, instance: Instance): void {
-  state.log.put(instance)
-  const key = instanceKey(instance.id)
-  if (instance.initCommand !== null) state.index.add(instance.id, instance.initCommand)
-  if (instance.phase !== 'none' && instance.command !== instance.initCommand) {
-    state.index.add(instance.id, instance.command)
-  }
+  const before = state.log.put(instance)
+  const { id, initCommand } = instance
+  const key = instanceKey(id)
+  const command = instance.phase === 'none' ? null : instance.command
+  // the index never forgets: what was in it before is not added again
+  const initBefore = before?.initCommand ?? null
+  if (initCommand !== null && initCommand !== initBefore) state.index.add(id, initCommand)
+  if (command !== null && command !== initCommand && command !== initBefore) state.index.add(id, command)
   // until it is committed as something else, what was once heard as a barrier may be one
-  if (instance.phase !== 'none' && instance.command.kind === 'barrier') state.barriers.add(key)
+  if (command?.kind === 'barrier') state.barriers.add(key)
   else if (instance.phase === 'committed') state.barriers.delete(key)
-  else if (instance.initCommand?.kind === 'barrier') state.barriers.add(key)
+  else if (initCommand?.kind === 'barrier') state.barriers.add(key)
   if (instance.phase === 'committed') {
     state.watches.delete(key)
     state.waitings.delete(key)

@@ -25,10 +25,22 @@ export interface OpenReplicaOptions<C extends Commands, Q extends Queries> {
   readonly start?: 'found' | 'join'
   /** `voter` (default): becomes a voter as soon as it has caught up, while there is room. `observer`: only follows. */
   readonly role?: 'voter' | 'observer'
+  /**
+   * `auto` (default): joiners get a seat while there is one, voters that are silent for `timeouts.silentMs` become
+   * observers until they are back, and the number of voters is kept odd. `manual`: joiners observe, and `setRole` alone
+   * gives and takes seats. All replicas of a partition should say the same.
+   */
+  readonly membership?: 'auto' | 'manual'
   /** Voters at most, 1 … 9; joiners beyond that observe. Default 7. */
   readonly votersMax?: number
   /** End the epoch in a checkpoint after so many executed commands. Default 10,000; 0 for never by itself. */
   readonly checkpointEvery?: number
+  /** The same after so many bytes of executed commands. Default 16 MiB; 0 for never by itself. */
+  readonly checkpointBytes?: number
+  /** Instances of this replica under way at one time; what is proposed beyond that waits for a place. Default 32. */
+  readonly instancesMax?: number
+  /** Waiting commands that share one instance at most; 1 gives each its own. Default 100. */
+  readonly batchMax?: number
   readonly timeouts?: Partial<Timeouts>
   readonly logger?: Logger
   /** Aborting closes the replica. */
@@ -49,6 +61,14 @@ export interface Timeouts {
   readonly suspectMs: number
   /** Before an unanswered message is sent again. Default 1,000. */
   readonly resendMs: number
+  /** How long a voter may be silent before the others make it an observer (`membership: 'auto'`). Default 30,000. */
+  readonly silentMs: number
+}
+
+/** How long to wait, and what ends the waiting before. */
+export interface WaitOptions {
+  readonly timeoutMs?: number
+  readonly signal?: AbortSignal
 }
 
 /** What a replica can do right now. */
@@ -175,14 +195,17 @@ export interface Replica<C extends Commands, Q extends Queries> extends AsyncDis
   /** The state that every command before `key`'s answer left: what became of a command, or undefined if unknown here. */
   outcome(key: string): Value | undefined
   /** Resolves when so many voters can be reached and this replica holds the state. Rejects with Timeout or Aborted. */
-  ready(options?: {
-    readonly members?: 'quorum' | 'all'
-    readonly timeoutMs?: number
-    readonly signal?: AbortSignal
-  }): Promise<void>
+  ready(options?: WaitOptions & { readonly members?: 'quorum' | 'all' }): Promise<void>
   stats(): ReplicaStats
   /** Ends the epoch: state saved, log dropped, at every replica. */
   checkpoint(): Promise<CheckpointInfo>
+  /**
+   * Makes a replica a voter or an observer, or takes it out of the member list (`none`, also where it can not be reached).
+   * Resolves when the member list says so. Rejects with InvalidArgument, NotSupported (this replica does not vote),
+   * LastMember, Timeout (after 10,000 ms by default), Aborted. With `membership: 'auto'` a reachable replica that wants a
+   * vote gets it back; `none` lasts.
+   */
+  setRole(id: string, role: 'voter' | 'observer' | 'none', options?: WaitOptions): Promise<void>
   /** Goodbye for ever: out of the member list by a barrier, then the stored state is erased and the replica closed. */
   leave(options?: { readonly timeoutMs?: number }): Promise<void>
   /** Stops; the stored state stays and is taken up by the next open. Idempotent. */

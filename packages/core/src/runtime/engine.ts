@@ -18,7 +18,6 @@ import type { Effect, Input } from '../protocol/effect.ts'
 import { type Epoch, type ReplicaId, replicaIdFromBytes, type Seq } from '../protocol/ids.ts'
 import { type CommittedInstance, type Instance, isCommitted } from '../protocol/instance.ts'
 import { canPropose } from '../protocol/pre-accept.ts'
-import { quorumsOf } from '../protocol/quorum.ts'
 import { step } from '../protocol/replica.ts'
 import {
   createReplicaState,
@@ -32,7 +31,9 @@ import type { Storage, StorageContents } from '../storage/storage.ts'
 import type { CheckpointInfo, Logger } from './api.ts'
 import { CheckpointFetcher, type ServableCheckpoint, serveChunk } from './checkpoint-transfer.ts'
 import type { Clock } from './clock.ts'
-import { nextMembership } from './membership.ts'
+import { Divergence } from './divergence.ts'
+import { createEpochRun, type EpochRun } from './epoch-run.ts'
+import { MembershipKeeper, type MembershipOptions } from './membership-keeper.ts'
 import { Outbox } from './outbox.ts'
 import { type ProposalListener, Proposals } from './proposals.ts'
 import type { Channel, Endpoint, Transport } from './transport.ts'
@@ -46,19 +47,28 @@ export interface EngineOptions {
   readonly clock: Clock
   readonly timeouts: ProtocolTimeouts
   readonly start: 'found' | 'join'
-  readonly wanted: 'voter' | 'observer'
-  readonly votersMax: number
+  readonly membership: MembershipOptions
+  /** Commands, and bytes of their payloads, after which an epoch ends in a checkpoint; 0 for never. */
   readonly checkpointEvery: number
+  readonly checkpointBytes: number
+  /** Own instances under way; what is proposed beyond that waits and shares the next instance … */
+  readonly instancesMax: number
+  /** … with so many others at most. */
+  readonly batchMax: number
   /** So many random bytes: the only dice. */
   readonly randomBytes: (count: number) => Uint8Array
   readonly logger: Logger
   readonly listener: EngineListener
+  /** Sees the protocol's state after each step: for tests that check what must always hold. */
+  readonly onStep?: ((state: ReplicaState) => void) | undefined
 }
 
 /** Called at the end of a turn, never in the middle of one. */
 export interface EngineListener {
   /** Something that status, members or stats show has changed. */
   onChanged(): void
+  /** A proposal was executed; at once, before the others of the turn are. */
+  onApplied?(proposal: Proposal): void
   /** The replicated state has changed. */
   onExecuted(): void
   onCheckpoint(info: CheckpointInfo): void
@@ -71,37 +81,20 @@ export type EngineState =
   | { readonly kind: 'closed' }
   | { readonly kind: 'failed'; readonly error: WepaxosError }
 
-/** All that belongs to one epoch and goes with it. */
-interface Running {
-  readonly protocol: ReplicaState
-  readonly executor: Executor
-  readonly application: Application
-  readonly members: Membership
-  readonly role: Role
-  readonly start: ServableCheckpoint
-  /** Whether the epoch's start is durable here: before that nothing is said in its name. */
-  durable: boolean
-  /** Voters that are known to hold the start of this epoch (or of a later one). */
-  readonly holders: Set<ReplicaId>
-  established: boolean
-  /** What this replica itself proposed in the epoch, by seq. */
-  readonly own: Map<Seq, readonly Proposal[]>
-  /** Commands of others that this replica proposed for them, as `session/number`. */
-  readonly forwarded: Set<string>
-  /** Whether a barrier of this replica is under way. */
-  barrierSeq: Seq | null
-  executedInEpoch: number
-}
-
 interface Peer {
   /** Its Hello fits; before that nothing else of it counts. */
   accepted: boolean
+  /** Its state differs from that of most voters: nothing of it counts in this epoch. */
+  odd: boolean
   epoch: Epoch
   /** When it was last told that its epoch is over. */
   toldEndedAt: number
   /** When it was last sent a Hello: repeated while its own has not come. */
   helloAt: number
 }
+
+/** Effects that say or do something, unlike those that write. */
+type PerformedEffect = Exclude<Effect, { kind: 'persist' | 'keep' | 'reserve' | 'sync' }>
 
 interface PendingRead {
   readonly footprint: Footprint
@@ -112,6 +105,14 @@ interface PendingRead {
 }
 
 const earlyFramesMax = 256
+/** Linearizable reads that wait at one time. */
+const readsMax = 10_000
+/** Bytes that wait for a peer's link; what is said to it beyond that is lost, as on any bad link. */
+const linkBytesMax = 8 * 1_024 * 1_024
+/** Proposals that an observer has a voter propose at a time, and that a voter has under way for others. */
+const forwardMax = 1_024
+/** Payload bytes that share an instance. */
+const batchBytesMax = 64 * 1_024
 const tickMs = 100
 /** While something is under way that the fast-path timeout may have to end. */
 const busyTickMs = 15
@@ -128,12 +129,13 @@ export class Engine {
   readonly #peers = new Map<ReplicaId, Peer>()
   readonly #reads = new Map<number, PendingRead>()
   readonly #refused = new Map<string, number>()
-  readonly #wanted = new Map<ReplicaId, Role>()
+  readonly #membership: MembershipKeeper
+  readonly #divergence = new Divergence()
   readonly #checkpointWaiters: { resolve(info: CheckpointInfo): void; reject(error: WepaxosError): void }[] = []
 
   readonly self: ReplicaId
   #state: EngineState = { kind: 'joining' }
-  #running: Running | null = null
+  #running: EpochRun | null = null
   #proposals: Proposals
   #channel: Channel | null = null
   #stopTimer: (() => void) | null = null
@@ -142,6 +144,8 @@ export class Engine {
   #keptAt = Number.NEGATIVE_INFINITY
   #inbox: Input[] = []
   #turning = false
+  #turnDue = false
+  #tickedAt = 0
   #changed = false
   #executedNew = false
   #nextRead = 1
@@ -168,7 +172,8 @@ export class Engine {
         }),
       (reason) => this.#fail(storageFailure(reason)),
     )
-    this.#outbox = new Outbox((to, frame, priority) => this.#channel?.send(to, frame, priority))
+    this.#membership = new MembershipKeeper(self, options.membership)
+    this.#outbox = new Outbox((to, frame, priority) => this.#sendFrame(to, frame, priority))
     options.storage.onLost = (reason) => this.#fail(storageFailure(reason))
   }
 
@@ -280,14 +285,18 @@ export class Engine {
     if (this.#running === null) throw new WepaxosError('NotReady', 'this replica has no state yet: wait for ready()')
     if (this.removed) throw new WepaxosError('Removed', 'this replica is no member any more')
     const pending = this.#proposals.create(footprint, payload, listener)
-    this.#changed = true
-    this.#turn(() => {})
+    this.#soon()
     return pending.number
   }
 
   /** Calls `ready` as soon as the executed state here contains everything that was answered anywhere before the call. */
   read(footprint: Footprint, ready: () => void, failed: (error: WepaxosError) => void): number {
     this.#mustBeOpen()
+    if (this.#reads.size >= readsMax) {
+      throw new WepaxosError('Overloaded', `${readsMax} reads of this replica wait for their answer already`, {
+        readsMax,
+      })
+    }
     const read = this.#nextRead++
     this.#reads.set(read, { footprint, deps: null, ready, failed })
     this.#turn(() => this.#inbox.push({ kind: 'read', read, footprint }))
@@ -316,19 +325,14 @@ export class Engine {
     this.#mustBeOpen()
     const running = this.#running
     if (running?.role === 'voter') {
-      const next = nextMembership(
-        running.members,
-        new Map([[this.self, 'none']]),
-        this.#options.votersMax,
-        this.#successor(running),
-      )
+      const next = this.#membership.without(running)
       if (next === null) {
         throw new WepaxosError(
           'LastMember',
           'the last member can not leave: close() keeps its state, and the room with it',
         )
       }
-      const { reachable, needed } = this.#quorumOf(running, next)
+      const { reachable, needed } = this.#membership.quorumOf(running, next)
       if (reachable < needed) {
         throw new WepaxosError(
           'QuorumUnavailable',
@@ -403,7 +407,7 @@ export class Engine {
 
   #notify(): void {
     const { listener } = this.#options
-    for (const info of this.#checkpoints.splice(0)) {
+    for (const info of this.#checkpoints.length > 0 ? this.#checkpoints.splice(0) : this.#checkpoints) {
       for (const { resolve } of this.#checkpointWaiters.splice(0)) resolve(info)
       listener.onCheckpoint(info)
     }
@@ -418,18 +422,29 @@ export class Engine {
   }
 
   #drain(): void {
-    for (let input = this.#inbox.shift(); input !== undefined; input = this.#inbox.shift()) {
-      const running = this.#running
-      if (running === null) continue
-      this.#carryOut(running, step(running.protocol, input, this.#options.clock.now()))
+    while (this.#inbox.length > 0) {
+      const inbox = this.#inbox
+      this.#inbox = []
+      for (const input of inbox) {
+        const running = this.#running
+        if (running === null) return
+        this.#step(running, input)
+      }
     }
   }
 
+  #step(running: EpochRun, input: Input): void {
+    const effects = step(running.protocol, input, this.#options.clock.now())
+    this.#options.onStep?.(running.protocol)
+    this.#carryOut(running, effects)
+  }
+
   /** The order of the effects is the contract: see protocol/effect.ts. */
-  #carryOut(running: Running, effects: readonly Effect[]): void {
+  #carryOut(running: EpochRun, effects: readonly Effect[]): void {
     const { epoch } = running.start
     const { voters } = running.members
     let gated = !running.durable
+    let later: PerformedEffect[] | null = null
     for (const effect of effects) {
       switch (effect.kind) {
         case 'persist':
@@ -448,16 +463,21 @@ export class Engine {
           break
         default:
           if (!gated) this.#perform(running, effect)
-          else {
-            this.#queue.after(() => {
-              if (this.#running === running) this.#perform(running, effect)
-            })
-          }
+          else if (later === null) later = [effect]
+          else later.push(effect)
       }
     }
+    if (later !== null) this.#performDurable(running, later)
   }
 
-  #perform(running: Running, effect: Exclude<Effect, { kind: 'persist' | 'keep' | 'reserve' | 'sync' }>): void {
+  /** The effects that wait until all of their step is durable. */
+  #performDurable(running: EpochRun, effects: readonly PerformedEffect[]): void {
+    this.#queue.after(() => {
+      for (const effect of effects) if (this.#running === running) this.#perform(running, effect)
+    })
+  }
+
+  #perform(running: EpochRun, effect: PerformedEffect): void {
     switch (effect.kind) {
       case 'send':
         if (effect.message.type === 'Recover') this.#counts.recoveries++
@@ -482,7 +502,7 @@ export class Engine {
     }
   }
 
-  #reserve(running: Running, seq: Seq): void {
+  #reserve(running: EpochRun, seq: Seq): void {
     const sessionNumber = this.#proposals.reservedNumber
     this.#queue.putReservation({ epoch: running.start.epoch, seq, sessionNumber })
   }
@@ -504,40 +524,44 @@ export class Engine {
     }
     if (!running.durable || !this.#proposals.hasQueued) return
     if (running.role === 'voter') {
-      while (canPropose(running.protocol)) {
-        const next = this.#proposals.next()
-        if (next === undefined) return
-        this.#proposeInstance(running, [this.#proposals.toProposal(next)])
+      // what finds the pipe full waits, and then shares an instance: a bound on what is under way, and more for less
+      while (canPropose(running.protocol) && running.pipe.size < this.#options.instancesMax) {
+        const batch = this.#proposals.take(this.#options.batchMax, batchBytesMax)
+        if (batch.length === 0) return
+        this.#proposeInstance(
+          running,
+          batch.map((pending) => this.#proposals.toProposal(pending)),
+        )
       }
     } else if (running.role === 'observer') {
       this.#forward(running)
     }
   }
 
-  #proposeInstance(running: Running, proposals: readonly Proposal[]): void {
+  #proposeInstance(running: EpochRun, proposals: readonly Proposal[]): void {
     running.own.set(running.protocol.nextSeq, proposals)
-    const input: Input = { kind: 'propose', command: { kind: 'application', proposals } }
-    this.#carryOut(running, step(running.protocol, input, this.#options.clock.now()))
+    running.pipe.add(running.protocol.nextSeq)
+    this.#step(running, { kind: 'propose', command: { kind: 'application', proposals } })
   }
 
   /** An observer proposes through a voter; the session makes repeating harmless. */
-  #forward(running: Running): void {
+  #forward(running: EpochRun): void {
     const voter = this.#reachableVoter(running, 0)
     if (voter === undefined) return
     this.#forwardedAt = this.#options.clock.now()
-    for (let next = this.#proposals.next(); next !== undefined; next = this.#proposals.next()) {
-      this.#outbox.control(voter, { type: 'Forward', proposal: this.#proposals.toProposal(next) })
+    for (const pending of this.#proposals.take(forwardMax, batchBytesMax)) {
+      this.#outbox.control(voter, { type: 'Forward', proposal: this.#proposals.toProposal(pending) })
     }
   }
 
   /** A connected voter; different ones for different turns, so that one that does not act is passed over. */
-  #reachableVoter(running: Running, turn: number): ReplicaId | undefined {
+  #reachableVoter(running: EpochRun, turn: number): ReplicaId | undefined {
     const { voters } = running.members
     const reachable = voters.filter((id, row) => id !== this.self && !isSuspected(running.protocol, row))
     return reachable[turn % Math.max(1, reachable.length)]
   }
 
-  #committed(running: Running, instance: CommittedInstance, path: 'fast' | 'slow' | 'learned' | 'recovered'): void {
+  #committed(running: EpochRun, instance: CommittedInstance, path: 'fast' | 'slow' | 'learned' | 'recovered'): void {
     running.executor.commit(instance)
     const { command, id } = instance
     const own = id.row === running.protocol.row
@@ -571,6 +595,7 @@ export class Engine {
 
   #executeInstance(application: Application, instance: CommittedInstance): void {
     const running = this.#running
+    if (running !== null && instance.id.row === running.protocol.row) running.pipe.delete(instance.id.seq)
     if (instance.command.kind !== 'application') return
     for (const proposal of instance.command.proposals) {
       const before = application.executed
@@ -585,14 +610,17 @@ export class Engine {
       }
       if (application.executed > before) {
         this.#executedNew = true
-        if (running !== null) running.executedInEpoch++
+        if (running !== null) {
+          running.executedInEpoch++
+          running.executedBytes += proposal.payload.length
+        }
+        this.#options.listener.onApplied?.(proposal)
       }
       if (proposal.session === this.self && result !== undefined) this.#proposals.settle(proposal.number, result)
     }
-    this.#changed = true
   }
 
-  #serveReads(running: Running): void {
+  #serveReads(running: EpochRun): void {
     for (const [read, { deps, ready }] of this.#reads) {
       if (deps === null || !coversDeps(running.executor.executedUpTo, deps)) continue
       this.#reads.delete(read)
@@ -603,7 +631,7 @@ export class Engine {
   // --- epochs -------------------------------------------------------------------------------------------------------
 
   /** [EP1] The barrier was executed: the state is the checkpoint, and the next epoch begins with an empty instance space. */
-  #endEpoch(running: Running, barrier: CommittedInstance): void {
+  #endEpoch(running: EpochRun, barrier: CommittedInstance): void {
     if (barrier.command.kind !== 'barrier') throw new AssertionError('an epoch is ended by a barrier')
     const { next } = barrier.command
     const epoch = running.start.epoch + 1
@@ -645,7 +673,7 @@ export class Engine {
       restarted: stored !== null,
     })
     const executor = new Executor(members.voters.length, (instance) => this.#executeInstance(application, instance))
-    const running: Running = {
+    const running = createEpochRun({
       protocol,
       executor,
       application,
@@ -653,19 +681,15 @@ export class Engine {
       role,
       start,
       durable: stored !== null,
-      holders: new Set(),
-      established: false,
-      own: new Map(),
-      forwarded: new Set(),
-      barrierSeq: null,
-      executedInEpoch: 0,
-    }
+    })
     const before = this.#running?.role
     this.#running = running
     this.#state = { kind: 'running' }
     this.#behindSince = null
     this.#fetcher.stop()
     if (role !== 'none') this.#wasMember = true
+    this.#membership.begin(members)
+    for (const peer of this.#peers.values()) peer.odd = false
     this.#inbox = []
     if (stored === null) {
       this.#writeStart(running)
@@ -690,7 +714,7 @@ export class Engine {
   }
 
   /** A checkpoint that was fetched may hold the results of proposals that are still waited for. */
-  #settleOld(running: Running): void {
+  #settleOld(running: EpochRun): void {
     for (const { number } of [...this.#proposals.pending()]) {
       const result = running.application.recordedResult(this.self, number)
       if (result !== undefined) this.#proposals.settle(number, result)
@@ -712,7 +736,7 @@ export class Engine {
   }
 
   /** [EP2] A voter votes only once the epoch's start is on its own disk. */
-  #writeStart(running: Running): void {
+  #writeStart(running: EpochRun): void {
     const { epoch, bytes } = running.start
     this.#queue.putCheckpoint(epoch, bytes)
     const due = this.#proposals.reservationDue() ?? this.#proposals.reservedNumber
@@ -731,11 +755,11 @@ export class Engine {
   }
 
   /** [EP3] A slow quorum of voters holds the start: what is older may go. */
-  #noteHolder(running: Running, voter: ReplicaId, epoch: Epoch): void {
+  #noteHolder(running: EpochRun, voter: ReplicaId, epoch: Epoch): void {
     if (epoch >= running.start.epoch && running.members.voters.includes(voter)) running.holders.add(voter)
   }
 
-  #checkEstablished(running: Running): void {
+  #checkEstablished(running: EpochRun): void {
     if (running.established || !running.durable || running.holders.size < running.protocol.quorums.slow) return
     running.established = true
     this.#queue.dropEpochsBefore(running.start.epoch)
@@ -758,24 +782,31 @@ export class Engine {
 
   // --- membership ---------------------------------------------------------------------------------------------------
 
+  /** From now on this replica tries to make `id` what its owner wants it to be. */
+  orderRole(id: ReplicaId, role: Role): void {
+    this.#mustBeOpen()
+    this.#membership.order(id, role)
+    this.#turn(() => {})
+  }
+
+  cancelOrder(id: ReplicaId): void {
+    this.#membership.cancelOrder(id)
+  }
+
   /** What this replica would like to be, as far as the others let it. */
-  #wantedRole(running: Running): Role {
+  #wantedRole(running: EpochRun): Role {
     if (this.#leaving) return 'none'
     if (running.role === 'none' && this.#wasMember) return 'none' // removed: the application decides what then
-    if (this.#options.wanted === 'observer' || running.role === 'voter') return this.#options.wanted
-    return running.members.voters.length < this.#options.votersMax ? 'voter' : 'observer'
+    return this.#membership.wish(running.members, running.role)
   }
 
-  #successor(running: Running): ReplicaId | undefined {
-    return running.members.observers.find((id) => running.protocol.connected.has(id))
-  }
-
-  #askForRole(running: Running, now: number): void {
+  #askForRole(running: EpochRun, now: number): void {
     const wanted = this.#wantedRole(running)
-    if (wanted === running.role || !running.durable || now - this.#requestedAt < requestMs) return
+    const patienceMs = this.#membership.hasFreeSeat(running.members) ? requestMs : 5 * requestMs
+    if (wanted === running.role || !running.durable || now - this.#requestedAt < patienceMs) return
     if (wanted !== 'none' && !this.#caughtUp(running)) return
     if (running.role === 'voter' && (wanted === 'none' || wanted === 'observer')) {
-      this.#wanted.set(this.self, wanted)
+      this.#membership.request(this.self, wanted)
       return
     }
     const voter = this.#reachableVoter(running, this.#requestTurn)
@@ -785,51 +816,44 @@ export class Engine {
     this.#outbox.control(voter, { type: 'MembershipRequest', wanted })
   }
 
-  #caughtUp(running: Running): boolean {
+  #caughtUp(running: EpochRun): boolean {
     const { log, lagSeen, pull } = running.protocol
     if (lagSeen.size === 0 || pull !== null) return false
     for (const seen of lagSeen.values()) if (!coversDeps(log.committedUpTo, seen)) return false
     return true
   }
 
-  /** Whether the voters of `next` could go on at once: nobody is to end an epoch into a stand-still. */
-  #quorumOf(running: Running, next: Membership): { readonly reachable: number; readonly needed: number } {
-    const reachable = next.voters.filter((id) => {
-      const row = running.protocol.rows.get(id)
-      return (
-        id === this.self ||
-        (row === undefined ? running.protocol.connected.has(id) : !isSuspected(running.protocol, row))
-      )
-    }).length
-    return { reachable, needed: quorumsOf(next.voters.length).slow }
-  }
-
   /** Proposes a barrier where there is a reason for one. */
-  #considerBarrier(running: Running): void {
+  #considerBarrier(running: EpochRun): void {
     if (running.role !== 'voter' || !running.durable || running.barrierSeq !== null || !canPropose(running.protocol))
       return
+    const now = this.#options.clock.now()
+    const long = this.#isLong(running)
+    if (!long && this.#checkpointWaiters.length === 0 && this.#membership.isSettled(running.members)) return
+    const first = this.#isFirstReachable(running)
+    const next = this.#membership.next(running, now, first)
+    if (next === null && !(first && long) && this.#checkpointWaiters.length === 0) return
     if (reachableVoters(running.protocol) < running.protocol.quorums.slow) return
-    for (const [id, wanted] of this.#wanted) {
-      const there = id === this.self || running.protocol.connected.has(id)
-      if (!there || roleOf(id, running.members.voters, running.members.observers) === wanted) this.#wanted.delete(id)
-    }
-    const next = nextMembership(running.members, this.#wanted, this.#options.votersMax, this.#successor(running))
-    const full =
-      this.#options.checkpointEvery > 0 &&
-      running.executedInEpoch >= this.#options.checkpointEvery &&
-      this.#isFirstReachable(running)
-    if (next === null && !full && this.#checkpointWaiters.length === 0) return
     if (next !== null) {
-      const { reachable, needed } = this.#quorumOf(running, next)
+      const { reachable, needed } = this.#membership.quorumOf(running, next)
       if (reachable < needed) return
     }
     running.barrierSeq = running.protocol.nextSeq
-    const command = { kind: 'barrier', next: next ?? running.members } as const
-    this.#carryOut(running, step(running.protocol, { kind: 'propose', command }, this.#options.clock.now()))
+    this.#step(running, { kind: 'propose', command: { kind: 'barrier', next: next ?? running.members } })
+  }
+
+  /** Whether the epoch's log is long enough to end it in a checkpoint. Instances that came to nothing count too. */
+  #isLong(running: EpochRun): boolean {
+    const { checkpointEvery, checkpointBytes } = this.#options
+    return (
+      (checkpointEvery > 0 &&
+        (running.executedInEpoch >= checkpointEvery || running.protocol.log.size >= 2 * checkpointEvery)) ||
+      (checkpointBytes > 0 && running.executedBytes >= checkpointBytes)
+    )
   }
 
   /** One of the voters is enough to end an epoch that is long enough. */
-  #isFirstReachable(running: Running): boolean {
+  #isFirstReachable(running: EpochRun): boolean {
     for (let row = 0; row < running.protocol.quorums.n; row++) {
       if (!isSuspected(running.protocol, row)) return row === running.protocol.row
     }
@@ -845,7 +869,13 @@ export class Engine {
       onConnected: (peer) =>
         this.#turn(() => {
           const helloAt = this.#options.clock.now()
-          this.#peers.set(peer, { accepted: false, epoch: 0, toldEndedAt: Number.NEGATIVE_INFINITY, helloAt })
+          this.#peers.set(peer, {
+            accepted: false,
+            odd: false,
+            epoch: 0,
+            toldEndedAt: Number.NEGATIVE_INFINITY,
+            helloAt,
+          })
           this.#sayHello(peer)
           this.#changed = true
         }),
@@ -858,8 +888,20 @@ export class Engine {
           if (this.#running?.role === 'observer') this.#proposals.allAgain()
           this.#changed = true
         }),
-      onFrame: (from, frame) => this.#turn(() => this.#receiveFrame(from, frame)),
+      onFrame: (from, frame) =>
+        this.#turn(() => {
+          // the timers of a page in the background are throttled; what comes from others tells the time too
+          if (this.#options.clock.now() - this.#tickedAt > 2 * tickMs) this.#tick()
+          this.#receiveFrame(from, frame)
+        }),
     }
+  }
+
+  #sendFrame(to: ReplicaId, frame: Uint8Array, priority: 'normal' | 'bulk'): void {
+    const channel = this.#channel
+    if (channel === null) return
+    if (channel.queuedBytes(to) > linkBytesMax) this.#refuse('link-full')
+    else channel.send(to, frame, priority)
   }
 
   #sayHello(to: ReplicaId): void {
@@ -898,6 +940,10 @@ export class Engine {
       }
       const running = this.#running
       if (running === null) return
+      if (peer.odd && epoch === running.start.epoch) {
+        this.#refuse('diverged')
+        return
+      }
       peer.epoch = Math.max(peer.epoch, epoch)
       if (epoch < running.start.epoch) {
         this.#tellEnded(from, peer, running)
@@ -917,7 +963,7 @@ export class Engine {
   }
 
   /** [EP4] */
-  #tellEnded(from: ReplicaId, peer: Peer, running: Running): void {
+  #tellEnded(from: ReplicaId, peer: Peer, running: EpochRun): void {
     const now = this.#options.clock.now()
     if (now - peer.toldEndedAt < behindMs) return
     peer.toldEndedAt = now
@@ -951,7 +997,7 @@ export class Engine {
         this.#receiveChunk(from, message)
         return
       case 'MembershipRequest':
-        if (running?.role === 'voter') this.#wanted.set(from, message.wanted)
+        if (running?.role === 'voter') this.#membership.request(from, message.wanted)
         else this.#refuse('not-a-voter')
         return
       case 'Forward':
@@ -980,19 +1026,7 @@ export class Engine {
       this.#options.logger.warn('a peer belongs to another founding of this partition', { from })
       return
     }
-    if (
-      running !== null &&
-      hello.epoch === running.start.epoch &&
-      hello.checkpointHash !== null &&
-      hello.checkpointHash !== running.start.hash
-    ) {
-      // [EP6] rather stop than go on with a state that another replica does not share
-      throw new WepaxosError('Diverged', `the state at the start of epoch ${hello.epoch} differs from a peer's`, {
-        peer: from,
-        ours: running.start.hash,
-        theirs: hello.checkpointHash,
-      })
-    }
+    if (running !== null && !this.#compareStarts(running, from, peer, hello)) return
     peer.epoch = Math.max(peer.epoch, hello.epoch)
     if (running !== null) this.#noteHolder(running, from, hello.epoch)
     if (!peer.accepted) {
@@ -1005,6 +1039,33 @@ export class Engine {
       else this.#behindSince ??= this.#options.clock.now()
     }
     this.#changed = true
+  }
+
+  /** [EP6] Rather stop than go on with a state that the others do not share, and rather go on without the odd one. */
+  #compareStarts(running: EpochRun, from: ReplicaId, peer: Peer, hello: Hello): boolean {
+    const { epoch, hash } = running.start
+    const ours = { epoch, hash, voters: running.members.voters }
+    const comparison = this.#divergence.compare(ours, from, { epoch: hello.epoch, hash: hello.checkpointHash })
+    if (comparison === 'same' || comparison === 'unknown') return true
+    if (comparison === 'self-is-odd') {
+      throw new WepaxosError('Diverged', `the state at the start of epoch ${epoch} differs from that of other voters`, {
+        peer: from,
+        ours: hash,
+        theirs: hello.checkpointHash,
+      })
+    }
+    if (!peer.odd) {
+      peer.odd = true
+      this.#refuse('diverged')
+      this.#options.logger.warn('a peer holds another state than this replica: nothing of it counts in this epoch', {
+        from,
+        epoch,
+      })
+      if (!hello.heard) this.#sayHello(from) // so that it can see for itself
+      if (peer.accepted) this.#inbox.push({ kind: 'disconnected', peer: from })
+      peer.accepted = false
+    }
+    return false
   }
 
   #fetch(from: ReplicaId): void {
@@ -1035,6 +1096,7 @@ export class Engine {
       return
     }
     if (running === null || running.role !== 'voter' || !running.durable || !canPropose(running.protocol)) return
+    if (running.pipe.size >= this.#options.instancesMax + forwardMax) return // it is repeated by its owner
     const name = `${proposal.session}/${proposal.number}`
     if (running.forwarded.has(name) || running.application.wasExecuted(from, proposal.number)) return
     running.forwarded.add(name)
@@ -1042,6 +1104,16 @@ export class Engine {
   }
 
   // --- time ---------------------------------------------------------------------------------------------------------
+
+  /** At the end of the present task, so that what a caller proposes in one go leaves in one go. */
+  #soon(): void {
+    if (this.#turnDue) return
+    this.#turnDue = true
+    queueMicrotask(() => {
+      this.#turnDue = false
+      this.#turn(() => {})
+    })
+  }
 
   #arm(): void {
     this.#stopTimer?.()
@@ -1056,12 +1128,13 @@ export class Engine {
   #tick(): void {
     const running = this.#running
     const now = this.#options.clock.now()
+    this.#tickedAt = now
     if (now - this.#keptAt >= tickMs) {
       this.#keptAt = now
       this.#queue.flush(true)
     }
     for (const [id, peer] of this.#peers) {
-      if (peer.accepted || now - peer.helloAt < requestMs) continue
+      if (peer.accepted || peer.odd || now - peer.helloAt < requestMs) continue
       peer.helloAt = now
       this.#sayHello(id)
     }
@@ -1086,6 +1159,7 @@ export class Engine {
     if (running.role === 'observer' && this.#proposals.size > 0 && now - this.#forwardedAt > requestMs) {
       this.#proposals.allAgain()
     }
+    this.#membership.tick(running.protocol, now)
     this.#askForRole(running, now)
     // whether a quorum can be reached may have changed with nothing but time
     this.#changed = true

@@ -1,34 +1,67 @@
-// Which members the next epoch should have, from what the replicas ask for. Pure: the engine proposes the barrier.
+// Which members the next epoch should have, from what replicas ask for and who is silent. Pure: the engine proposes the
+// barrier. An odd number of voters is preferred: one more voter makes an even number that tolerates no more losses, and
+// with two voters either one's loss stops both.
 import type { Membership } from '../protocol/command.ts'
 import type { Role } from '../protocol/control-message.ts'
 import type { ReplicaId } from '../protocol/ids.ts'
 import { votersMax as votersLimit } from '../protocol/quorum.ts'
 
-/**
- * The member list after all requests, or null where it would be the present one. Requests to vote beyond `votersMax` make
- * observers; when the last voter goes, `successor` takes its place, and without one it stays.
- */
-export function nextMembership(
-  now: Membership,
-  wanted: ReadonlyMap<ReplicaId, Role>,
-  votersMax: number,
-  successor: ReplicaId | undefined,
-): Membership | null {
-  const voters = now.voters.filter((id) => (wanted.get(id) ?? 'voter') === 'voter')
-  const observers = now.observers.filter((id) => (wanted.get(id) ?? 'observer') === 'observer')
-  for (const id of now.voters) if (wanted.get(id) === 'observer') observers.push(id)
-  for (const [id, role] of [...wanted].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    if (role === 'observer' && !observers.includes(id) && !voters.includes(id)) observers.push(id)
-    if (role !== 'voter' || voters.includes(id)) continue
-    if (voters.length < Math.min(votersMax, votersLimit)) voters.push(id)
-    else if (!observers.includes(id)) observers.push(id)
+/** Observers in a member list at most; the wire and the checkpoint allow more (codec/parts.ts). */
+export const observersMax = 256
+
+export interface MembershipWishes {
+  /** What replicas ask to be. */
+  readonly wanted: ReadonlyMap<ReplicaId, Role>
+  /** Voters that have been silent for so long that they should make place: they become observers. */
+  readonly silent: ReadonlySet<ReplicaId>
+  /** Members that can be reached: only they are promoted for others' sake, and they are kept before others. */
+  readonly reachable: ReadonlySet<ReplicaId>
+  readonly votersMax: number
+  /** Whether an even number of voters is brought down by one, above one. */
+  readonly preferOdd: boolean
+}
+
+/** The member list after all wishes, or null where it would be the present one. */
+export function nextMembership(now: Membership, wishes: MembershipWishes): Membership | null {
+  const { wanted, silent, reachable, preferOdd } = wishes
+  const seats = Math.min(wishes.votersMax, votersLimit)
+  const asked = [...wanted].sort(([a], [b]) => (a < b ? -1 : 1))
+
+  const voters = now.voters.filter((id) => (wanted.get(id) ?? 'voter') === 'voter' && !silent.has(id))
+  const observers = now.observers.filter((id) => (wanted.get(id) ?? 'observer') !== 'none')
+  for (const id of now.voters) {
+    if (!voters.includes(id) && wanted.get(id) !== 'none') observers.push(id)
+  }
+  for (const [id, role] of asked) {
+    if (role === 'none' || voters.includes(id) || observers.includes(id)) continue
+    observers.push(id)
+  }
+  // who asks for a seat gets it while there is one
+  for (const [id, role] of asked) {
+    if (role === 'voter' && !voters.includes(id) && !silent.has(id) && voters.length < seats) voters.push(id)
   }
   if (voters.length === 0) {
+    const successor = observers.find((id) => reachable.has(id) && !silent.has(id))
     if (successor === undefined) return null
     voters.push(successor)
   }
-  const rest = observers.filter((id) => !voters.includes(id))
+  if (preferOdd && voters.length % 2 === 0) {
+    const [last] = voters.splice(voters.length - 1, 1)
+    if (last !== undefined && !observers.includes(last)) observers.push(last)
+  }
+  const rest = withinBounds(
+    observers.filter((id) => !voters.includes(id)),
+    reachable,
+  )
   const same = (a: readonly ReplicaId[], b: readonly ReplicaId[]) =>
     a.length === b.length && a.every((id) => b.includes(id))
   return same(voters, now.voters) && same(rest, now.observers) ? null : { voters, observers: rest }
+}
+
+/** When there are too many observers, those that can not be reached go first, the longest-standing among them. */
+function withinBounds(observers: readonly ReplicaId[], reachable: ReadonlySet<ReplicaId>): readonly ReplicaId[] {
+  let excess = observers.length - observersMax
+  if (excess <= 0) return observers
+  const kept = observers.filter((id) => reachable.has(id) || excess-- <= 0)
+  return kept.slice(0, observersMax)
 }

@@ -1,15 +1,18 @@
 // openReplica: the typed face of one replica. Names and types for commands and queries, promises for results, the optimistic
 // view, subscriptions, status and events; everything that is agreed on happens in engine.ts.
+
+import { proposalsMax } from '../codec/parts.ts'
 import { type BoundMachine, bindMachine } from '../execution/define-machine.ts'
 import type { CommandResult, Commands, DeclaredFootprint, Queries, ReadTransaction } from '../execution/machine.ts'
 import { Overlay, Store } from '../execution/store.ts'
 import { WepaxosError } from '../lib/errors.ts'
 import { hashString } from '../lib/hash.ts'
 import { sha256Hex } from '../lib/sha256.ts'
-import type { Footprint } from '../protocol/command.ts'
-import type { ReplicaId } from '../protocol/ids.ts'
+import type { Footprint, Proposal } from '../protocol/command.ts'
+import { type Role, roleOf } from '../protocol/control-message.ts'
+import { type ReplicaId, replicaId } from '../protocol/ids.ts'
 import { votersMax as votersLimit } from '../protocol/quorum.ts'
-import { defaultTimeouts, isSuspected, reachableVoters } from '../protocol/state.ts'
+import { defaultTimeouts, isSuspected, type ReplicaState, reachableVoters } from '../protocol/state.ts'
 import type {
   CheckpointInfo,
   Handle,
@@ -24,19 +27,24 @@ import type {
   ReplicaStats,
   Status,
   SubscribeOptions,
+  Timeouts,
   View,
+  WaitOptions,
 } from './api.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { Engine } from './engine.ts'
 import type { Presence } from './transport.ts'
 
 const partitionPattern = /^[A-Za-z0-9._/-]{1,64}$/
+const timeoutsDefault: Timeouts = { ...defaultTimeouts, silentMs: 30_000 }
 const silent: Logger = { debug() {}, warn() {} }
 
 /** The dice and the clock that a replica runs on; a simulation brings its own. */
 export interface Surroundings {
   readonly clock: Clock
   readonly randomBytes: (count: number) => Uint8Array
+  /** Sees the protocol's state after each step: for tests that check what must always hold. */
+  readonly onStep?: (state: ReplicaState) => void
 }
 
 const realSurroundings: Surroundings = {
@@ -62,6 +70,7 @@ export async function openReplicaIn<C extends Commands, Q extends Queries>(
 ): Promise<Replica<C, Q>> {
   const machine = bindMachine(options.machine)
   checkOptions(options)
+  const timeouts: Timeouts = { ...timeoutsDefault, ...options.timeouts }
   refuseAborted(options.signal)
   const { partition, transport } = options
   const storage = await options.storage.open({ room: transport.room, partition })
@@ -75,11 +84,19 @@ export async function openReplicaIn<C extends Commands, Q extends Queries>(
         partition,
         clock: surroundings.clock,
         randomBytes: surroundings.randomBytes,
-        timeouts: { ...defaultTimeouts, ...options.timeouts },
+        timeouts,
         start: options.start ?? (transport.founded ? 'found' : 'join'),
-        wanted: options.role ?? 'voter',
-        votersMax: options.votersMax ?? 7,
+        membership: {
+          membership: options.membership ?? 'auto',
+          wanted: options.role ?? 'voter',
+          votersMax: options.votersMax ?? 7,
+          silentMs: timeouts.silentMs,
+        },
         checkpointEvery: options.checkpointEvery ?? 10_000,
+        checkpointBytes: options.checkpointBytes ?? 16 * 1_024 * 1_024,
+        instancesMax: options.instancesMax ?? 32,
+        batchMax: options.batchMax ?? 100,
+        onStep: surroundings.onStep,
         logger: options.logger ?? silent,
         listener: replica.listener,
       }),
@@ -98,7 +115,7 @@ function refuseAborted(signal: AbortSignal | undefined): void {
 }
 
 function checkOptions(options: OpenReplicaOptions<Commands, Queries>): void {
-  const { partition, votersMax, checkpointEvery, timeouts } = options
+  const { partition, votersMax, timeouts, membership } = options
   if (typeof partition !== 'string' || !partitionPattern.test(partition)) {
     throw invalid('partition: 1 … 64 letters, digits, `.`, `_`, `-` or `/`', partition)
   }
@@ -107,14 +124,27 @@ function checkOptions(options: OpenReplicaOptions<Commands, Queries>): void {
   if (votersMax !== undefined && !(Number.isInteger(votersMax) && votersMax >= 1 && votersMax <= votersLimit)) {
     throw invalid(`votersMax: a whole number 1 … ${votersLimit}`, votersMax)
   }
-  if (checkpointEvery !== undefined && !(Number.isSafeInteger(checkpointEvery) && checkpointEvery >= 0)) {
-    throw invalid('checkpointEvery: a whole number from 0 on', checkpointEvery)
+  if (membership !== undefined && membership !== 'auto' && membership !== 'manual') {
+    throw invalid("membership: 'auto' or 'manual'", membership)
+  }
+  for (const [name, least, most] of wholeOptions) {
+    const value = options[name]
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= least && value <= most)) {
+      throw invalid(`${name}: a whole number from ${least} on`, value)
+    }
   }
   for (const [name, value] of Object.entries(timeouts ?? {})) {
-    if (!(name in defaultTimeouts)) throw invalid('timeouts: only names of Timeouts', name)
+    if (!(name in timeoutsDefault)) throw invalid('timeouts: only names of Timeouts', name)
     if (!(Number.isFinite(value) && value > 0)) throw invalid(`timeouts.${name}: milliseconds above 0`, value)
   }
 }
+
+const wholeOptions = [
+  ['checkpointEvery', 0, Number.MAX_SAFE_INTEGER],
+  ['checkpointBytes', 0, Number.MAX_SAFE_INTEGER],
+  ['instancesMax', 1, 100_000],
+  ['batchMax', 1, proposalsMax],
+] as const
 
 function invalid(expected: string, came: unknown): WepaxosError {
   return new WepaxosError('InvalidArgument', `${expected}; got ${String(came)}`)
@@ -128,8 +158,21 @@ function toFootprint(declared: DeclaredFootprint): Footprint {
 
 interface PendingCommand {
   readonly payload: Uint8Array
+  readonly footprint: Footprint
   local: CommandResult | undefined
 }
+
+/** The executed state with this replica's pending commands on top, as long as it is what making it anew would give. */
+interface Optimistic {
+  readonly overlay: Overlay
+  readonly base: Store
+  /** Hashes of the keys that a command on top read or wrote: who else writes one of them makes it out of date. */
+  readonly keys: Set<number>
+  everything: boolean
+}
+
+/** A long life leaves the overlay with entries that are below it too by now: it is made anew after so many keys. */
+const overlayKeysMax = 4_096
 
 interface Subscription {
   notify(): void
@@ -143,6 +186,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   readonly view: { readonly optimistic: View<Q>; readonly committed: View<Q> }
   readonly listener = {
     onChanged: () => this.#onChanged(),
+    onApplied: (proposal: Proposal) => this.#onApplied(proposal),
     onExecuted: () => this.#onStateChanged(),
     onCheckpoint: (info: CheckpointInfo) => this.#dispatch('checkpoint', info),
   }
@@ -154,7 +198,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   /** Own commands without a result yet, by number: what the optimistic view adds to the executed state. */
   readonly #pending = new Map<number, PendingCommand>()
   #engine: Engine | null = null
-  #optimistic: { readonly overlay: Overlay; readonly base: Store; readonly revision: number } | null = null
+  #optimistic: Optimistic | null = null
   #status: Status = { kind: 'joining', peers: 0 }
   #members: readonly Member[] = []
   #notifying = false
@@ -207,18 +251,35 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
 
   #optimisticState(): ReadTransaction {
     if (this.#pending.size === 0) return this.#committedState()
-    return this.#optimisticOverlay()
+    return this.#currentOptimistic().overlay
   }
 
-  /** The executed state with this replica's pending commands on top; made anew when one of both has changed. */
-  #optimisticOverlay(): Overlay {
+  #currentOptimistic(): Optimistic {
     const base = this.#committedState()
-    const current = this.#optimistic
-    if (current !== null && current.base === base && current.revision === base.revision) return current.overlay
-    const overlay = new Overlay(base)
-    for (const pending of this.#pending.values()) pending.local = this.#machine.apply(overlay, pending.payload)
-    this.#optimistic = { overlay, base, revision: base.revision }
-    return overlay
+    if (this.#optimistic?.base === base) return this.#optimistic
+    const made: Optimistic = { overlay: new Overlay(base), base, keys: new Set(), everything: false }
+    for (const pending of this.#pending.values()) {
+      pending.local = this.#machine.apply(made.overlay, pending.payload)
+      noteKeys(made, pending.footprint)
+    }
+    this.#optimistic = made
+    return made
+  }
+
+  /**
+   * What is executed goes into the state below. The overlay still fits when it was the oldest pending command, for that is
+   * how the overlay began, or when it touches nothing that the overlay has looked at.
+   */
+  #onApplied(proposal: Proposal): void {
+    const optimistic = this.#optimistic
+    if (optimistic === null) return
+    const [oldest] = this.#pending.keys()
+    if (proposal.session === this.#engine?.self && proposal.number === oldest) {
+      this.#pending.delete(oldest)
+      if (this.#pending.size === 0 || optimistic.keys.size > overlayKeysMax) this.#optimistic = null
+    } else if (touches(optimistic, proposal.footprint)) {
+      this.#optimistic = null
+    }
   }
 
   #bindView(state: () => ReadTransaction): View<Q> {
@@ -266,8 +327,8 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     const footprint = toFootprint(prepared.footprint)
     const engine = this.#running
     // a command that throws here would throw at every replica: it is refused before anybody hears of it
-    const local = this.#forecast(payload)
-    const pending: PendingCommand = { payload, local }
+    const local = this.#forecast(payload, footprint)
+    const pending: PendingCommand = { payload, footprint, local }
     const handle = new LocalHandle(this.id, pending, options, this.#clock)
     const number = engine.propose(footprint, payload, {
       committed: () => handle.settleCommitted(),
@@ -286,10 +347,12 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     return handle
   }
 
-  #forecast(payload: Uint8Array): CommandResult {
-    const overlay = this.#optimisticOverlay()
+  #forecast(payload: Uint8Array, footprint: Footprint): CommandResult {
+    const optimistic = this.#currentOptimistic()
     try {
-      return this.#machine.apply(overlay, payload)
+      const result = this.#machine.apply(optimistic.overlay, payload)
+      noteKeys(optimistic, footprint)
+      return result
     } catch (error) {
       this.#optimistic = null
       throw new WepaxosError(
@@ -302,8 +365,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   }
 
   #forget(handle: LocalHandle): void {
-    this.#pending.delete(handle.number)
-    this.#optimistic = null
+    if (this.#pending.delete(handle.number)) this.#optimistic = null // it did not go the way of #onApplied
     this.#onStateChanged()
   }
 
@@ -391,9 +453,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     }
   }
 
-  async ready(
-    options: { readonly members?: 'quorum' | 'all'; readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
-  ): Promise<void> {
+  async ready(options: WaitOptions & { readonly members?: 'quorum' | 'all' } = {}): Promise<void> {
     const all = options.members === 'all'
     const isReady = () => this.#status.kind === 'ready' && (!all || this.#members.every((member) => member.connected))
     await this.#until(isReady, options, () => {
@@ -406,11 +466,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   }
 
   /** Waits until `condition` holds; rejects when the replica ends, the signal aborts, or the time is over. */
-  #until(
-    condition: () => boolean,
-    { timeoutMs, signal }: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
-    tooLate: () => WepaxosError,
-  ): Promise<void> {
+  #until(condition: () => boolean, { timeoutMs, signal }: WaitOptions, tooLate: () => WepaxosError): Promise<void> {
     return new Promise((resolve, reject) => {
       const ended = new AbortController()
       const finish = (act: () => void) => {
@@ -461,6 +517,30 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     return this.#running.checkpoint()
   }
 
+  async setRole(id: string, role: Role, options: WaitOptions = {}): Promise<void> {
+    const engine = this.#running
+    const member = replicaId(id)
+    if (role !== 'voter' && role !== 'observer' && role !== 'none')
+      throw invalid("role: 'voter', 'observer' or 'none'", role)
+    const { voters, observers } = engine.members
+    if (engine.role !== 'voter') throw new WepaxosError('NotSupported', 'only a voter can change the role of a member')
+    if (role !== 'voter' && voters.every((voter) => voter === member) && observers.length === 0) {
+      throw new WepaxosError('LastMember', 'the last voter can not be taken away')
+    }
+    engine.orderRole(member, role)
+    const isDone = () => roleOf(member, engine.members.voters, engine.members.observers) === role
+    try {
+      await this.#until(isDone, { timeoutMs: 10_000, ...options }, () => {
+        return new WepaxosError(
+          'Timeout',
+          `${member} is still ${roleOf(member, engine.members.voters, engine.members.observers)}`,
+        )
+      })
+    } finally {
+      engine.cancelOrder(member)
+    }
+  }
+
   leave(options: { readonly timeoutMs?: number } = {}): Promise<void> {
     this.#leaving ??= this.#leave(options).catch((error: unknown) => {
       this.#leaving = null
@@ -507,50 +587,99 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   }
 }
 
+function noteKeys(optimistic: Optimistic, footprint: Footprint): void {
+  if (footprint === 'everything') optimistic.everything = true
+  else for (const { key } of footprint) optimistic.keys.add(key)
+}
+
+function touches({ keys, everything }: Optimistic, footprint: Footprint): boolean {
+  return everything || footprint === 'everything' || footprint.some(({ key }) => keys.has(key))
+}
+
+type HandleState =
+  | { readonly kind: 'pending' }
+  | { readonly kind: 'committed' }
+  | { readonly kind: 'done'; readonly result: CommandResult }
+  | { readonly kind: 'failed'; readonly error: WepaxosError }
+
+const isPending: HandleState = { kind: 'pending' }
+const isCommitted: HandleState = { kind: 'committed' }
+
+/** A promise with its ends, made when somebody asks for it: most callers ask for one of a handle's two. */
+class Deferred<T> {
+  readonly promise: Promise<T>
+  resolve: (value: T) => void = () => {}
+  reject: (error: WepaxosError) => void = () => {}
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve
+      this.reject = reject
+    })
+    // whoever cares awaits it, or the other of the two: it is no unhandled rejection
+    this.promise.catch(ignore)
+  }
+}
+
+function ignore(): void {}
+
 class LocalHandle implements Handle<CommandResult> {
-  readonly committed: Promise<void>
-  readonly done: Promise<CommandResult>
   number = 0
   readonly #replica: ReplicaId
   readonly #pending: PendingCommand
-  #state: 'pending' | 'committed' | 'done' | 'failed' = 'pending'
-  #resolveCommitted: () => void = () => {}
-  #resolveDone: (result: CommandResult) => void = () => {}
-  #reject: (error: WepaxosError) => void = () => {}
-  #stopWaiting: () => void = () => {}
+  #state: HandleState = isPending
+  #committed: Deferred<void> | null = null
+  #done: Deferred<CommandResult> | null = null
+  /** The caller stopped waiting with this: what `done` says from then on, whatever becomes of the command. */
+  #givenUp: WepaxosError | null = null
+  #stopWaiting: (() => void) | null = null
 
   constructor(replica: ReplicaId, pending: PendingCommand, options: ProposeOptions, clock: Clock) {
     this.#replica = replica
     this.#pending = pending
-    let rejectCommitted: (error: WepaxosError) => void = () => {}
-    this.committed = new Promise((resolve, reject) => {
-      this.#resolveCommitted = resolve
-      rejectCommitted = reject
-    })
-    this.done = new Promise((resolve, reject) => {
-      this.#resolveDone = resolve
-      this.#reject = (error) => {
-        rejectCommitted(error)
-        reject(error)
-      }
-    })
-    // whoever cares awaits one of both; the other is no unhandled rejection
-    this.committed.catch(() => {})
-    this.done.catch(() => {})
-    this.#waitAtMost(options, clock)
+    if (options.signal !== undefined || options.timeoutMs !== undefined) this.#waitAtMost(options, clock)
   }
 
   #waitAtMost({ signal, timeoutMs }: ProposeOptions, clock: Clock): void {
-    const giveUp = (why: string, cause?: unknown) =>
-      this.#reject(new WepaxosError('OutcomeUnknown', `${why}; the command itself goes on`, { key: this.key }, cause))
-    const aborted = () => giveUp('waiting was aborted', signal?.reason)
+    const aborted = () => this.#giveUp('waiting was aborted', signal?.reason)
     signal?.addEventListener('abort', aborted, { once: true })
     const stopTimer =
-      timeoutMs === undefined ? () => {} : clock.after(timeoutMs, () => giveUp(`no result after ${timeoutMs} ms`))
+      timeoutMs === undefined ? ignore : clock.after(timeoutMs, () => this.#giveUp(`no result after ${timeoutMs} ms`))
     this.#stopWaiting = () => {
       stopTimer()
       signal?.removeEventListener('abort', aborted)
     }
+  }
+
+  #giveUp(why: string, cause?: unknown): void {
+    if (this.#givenUp !== null) return
+    this.#givenUp = new WepaxosError('OutcomeUnknown', `${why}; the command itself goes on`, { key: this.key }, cause)
+    this.#reject(this.#givenUp)
+  }
+
+  #reject(error: WepaxosError): void {
+    this.#committed?.reject(error)
+    this.#done?.reject(error)
+  }
+
+  get committed(): Promise<void> {
+    if (this.#committed === null) {
+      this.#committed = new Deferred()
+      if (this.#state.kind === 'committed' || this.#state.kind === 'done') this.#committed.resolve()
+      else if (this.#givenUp !== null) this.#committed.reject(this.#givenUp)
+      else if (this.#state.kind === 'failed') this.#committed.reject(this.#state.error)
+    }
+    return this.#committed.promise
+  }
+
+  get done(): Promise<CommandResult> {
+    if (this.#done === null) {
+      this.#done = new Deferred()
+      if (this.#givenUp !== null) this.#done.reject(this.#givenUp)
+      else if (this.#state.kind === 'done') this.#done.resolve(this.#state.result)
+      else if (this.#state.kind === 'failed') this.#done.reject(this.#state.error)
+    }
+    return this.#done.promise
   }
 
   get key(): string {
@@ -562,16 +691,16 @@ class LocalHandle implements Handle<CommandResult> {
   }
 
   get state(): 'pending' | 'committed' | 'done' | 'failed' {
-    return this.#state
+    return this.#state.kind
   }
 
   settleCommitted(): void {
-    if (this.#state === 'pending') this.#state = 'committed'
-    this.#resolveCommitted()
+    if (this.#state.kind === 'pending') this.#state = isCommitted
+    this.#committed?.resolve()
   }
 
   settleDone(result: CommandResult): void {
-    this.#stopWaiting()
+    this.#stopWaiting?.()
     if (!result.ok && result.code === 'SESSION_EXPIRED') {
       this.settleFailed(
         new WepaxosError('OutcomeUnknown', 'this replica was no member for so long that its session is forgotten', {
@@ -580,14 +709,14 @@ class LocalHandle implements Handle<CommandResult> {
       )
       return
     }
-    this.#state = 'done'
-    this.#resolveCommitted()
-    this.#resolveDone(result)
+    this.#state = { kind: 'done', result }
+    this.#committed?.resolve()
+    this.#done?.resolve(result)
   }
 
   settleFailed(error: WepaxosError): void {
-    this.#stopWaiting()
-    this.#state = 'failed'
+    this.#stopWaiting?.()
+    this.#state = { kind: 'failed', error }
     this.#reject(error)
   }
 }

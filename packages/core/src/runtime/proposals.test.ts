@@ -28,7 +28,8 @@ function start(usedUpTo = 0, reserve = true) {
 /** All that may be proposed now. */
 function drain(proposals: Proposals): number[] {
   const numbers: number[] = []
-  for (let next = proposals.next(); next !== undefined; next = proposals.next()) numbers.push(next.number)
+  for (let [next] = proposals.take(1, 1_000); next !== undefined; [next] = proposals.take(1, 1_000))
+    numbers.push(next.number)
   return numbers
 }
 

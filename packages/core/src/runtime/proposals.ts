@@ -8,8 +8,9 @@ import type { ReplicaId } from '../protocol/ids.ts'
 /** How many numbers are reserved ahead at a time. */
 export const numberBlock = 256
 
-/** Proposals that wait for their result at one time; beyond that proposing throws Overloaded. */
+/** Proposals that wait for their result at one time, and the bytes of their payloads; beyond that proposing throws Overloaded. */
 export const pendingMax = 10_000
+export const pendingBytesMax = 64 * 1_024 * 1_024
 
 /** What the caller of a proposal is told, once each. */
 export interface ProposalListener {
@@ -36,7 +37,10 @@ export class Proposals {
   /** … and up to here the reservation is durable. */
   #durableNumber: number
   readonly #pending = new Map<number, PendingProposal>()
+  #pendingBytes = 0
+  /** What waits to be proposed: from `#queueHead` on; before that is what was taken already. */
   #queue: PendingProposal[] = []
+  #queueHead = 0
 
   /** `usedUpTo`: numbers that may have been used before a restart. They are given up: nobody waits for them any more. */
   constructor(session: ReplicaId, usedUpTo: number) {
@@ -63,9 +67,20 @@ export class Proposals {
         pendingMax,
       })
     }
+    if (this.#pendingBytes + payload.length > pendingBytesMax) {
+      throw new WepaxosError(
+        'Overloaded',
+        `${pendingBytesMax} bytes of this replica's commands wait for their result already`,
+        {
+          pendingBytes: this.#pendingBytes,
+          pendingBytesMax,
+        },
+      )
+    }
     const number = this.#nextNumber++
     const proposal: PendingProposal = { number, footprint, payload, listener, queued: true, committed: false }
     this.#pending.set(number, proposal)
+    this.#pendingBytes += payload.length
     this.#queue.push(proposal)
     return proposal
   }
@@ -83,25 +98,36 @@ export class Proposals {
 
   // --- the queue of what is to be proposed --------------------------------------------------------------------------
 
-  /** The next one that may be proposed, taken out of the queue. */
-  next(): PendingProposal | undefined {
-    let taken = 0
-    let found: PendingProposal | undefined
-    for (const proposal of this.#queue) {
-      if (this.#pending.get(proposal.number) === proposal) {
+  /**
+   * The next ones that may be proposed, taken out of the queue: at most `countMax` and about `bytesMax` of payload, but at
+   * least one where there is one.
+   */
+  take(countMax: number, bytesMax: number): PendingProposal[] {
+    const taken: PendingProposal[] = []
+    let bytes = 0
+    while (this.#queueHead < this.#queue.length && taken.length < countMax) {
+      const proposal = this.#queue[this.#queueHead]
+      if (proposal !== undefined && this.#pending.get(proposal.number) === proposal) {
         if (proposal.number > this.#durableNumber) break
-        found = proposal
+        if (taken.length > 0 && bytes + proposal.payload.length > bytesMax) break
+        bytes += proposal.payload.length
+        proposal.queued = false
+        taken.push(proposal)
       }
-      taken++
-      if (found !== undefined) break
+      this.#queueHead++
     }
-    if (taken > 0) this.#queue.splice(0, taken)
-    if (found !== undefined) found.queued = false
-    return found
+    if (this.#queueHead === this.#queue.length) {
+      this.#queue = []
+      this.#queueHead = 0
+    } else if (this.#queueHead > 1_024) {
+      this.#queue = this.#queue.slice(this.#queueHead)
+      this.#queueHead = 0
+    }
+    return taken
   }
 
   get hasQueued(): boolean {
-    return this.#queue.length > 0
+    return this.#queueHead < this.#queue.length
   }
 
   /** Its instance came to nothing: propose it again, under its old number. */
@@ -115,6 +141,7 @@ export class Proposals {
   /** All of them, in order: a new epoch, or another voter to forward to. */
   allAgain(): void {
     this.#queue = [...this.#pending.values()]
+    this.#queueHead = 0
     for (const proposal of this.#queue) proposal.queued = true
   }
 
@@ -149,13 +176,16 @@ export class Proposals {
     if (proposal === undefined) return
     this.markCommitted(number)
     this.#pending.delete(number)
+    this.#pendingBytes -= proposal.payload.length
     proposal.listener.done(result)
   }
 
   failAll(error: (number: number) => WepaxosError): void {
     const all = [...this.#pending.values()]
     this.#pending.clear()
+    this.#pendingBytes = 0
     this.#queue = []
+    this.#queueHead = 0
     for (const proposal of all) proposal.listener.failed(error(proposal.number))
   }
 }

@@ -1,0 +1,167 @@
+// The whole core under loads that differ from a base load in one thing each, with the bound loop and the yardsticks beside
+// it in the same rounds.
+import { openBound } from './bound.ts'
+import { openEngines, openReplicas } from './cluster.ts'
+import { baseLoad, type Load, type OpenSubject, runLoad, type Traffic } from './load.ts'
+import { collectGarbage, figuresOf, interleave, type Measurement, quartiles, ratios, startCpu } from './measure.ts'
+import { calibrationTable, type Report, rounded, roundedQuartiles, twoPlaces, whole, withQuartiles } from './report.ts'
+import { openYjs } from './yjs.ts'
+
+/** `core` is the engine with its ports; `api` the same with the public API on top. */
+export const contenders: Readonly<Record<string, OpenSubject>> = {
+  core: openEngines,
+  api: openReplicas,
+  bound: openBound,
+  yjs: openYjs,
+}
+
+const levels = ['core', 'api'] as const
+/** They do so much less for a command that they need more of them for a figure. */
+const cheapCommands = 3
+
+export interface Row {
+  readonly name: string
+  readonly load: Load
+  readonly contenders: readonly string[]
+}
+
+export const baseRow = 'base'
+/** What batches are compared with: a pipe that is full enough for them. */
+const fullRow = '1,000 in flight'
+
+function row(name: string, change: Partial<Load>, beside: readonly string[] = []): Row {
+  return { name, load: { ...baseLoad, ...change }, contenders: [...levels, ...beside] }
+}
+
+/** What the speeds to reach are asked of. */
+export const targetRows: readonly Row[] = [
+  row(baseRow, {}, ['bound', 'yjs']),
+  row('5 replicas', { replicas: 5 }),
+  row('7 replicas', { replicas: 7 }),
+  row('25 % conflicts', { conflictPercent: 25 }),
+  row('100 % conflicts', { conflictPercent: 100 }),
+  row(fullRow, { inFlight: 1_000 }),
+  row('batches of 100', { inFlight: 1_000, batchMax: 100 }),
+]
+
+export const allRows: readonly Row[] = [
+  ...targetRows,
+  row('2 % conflicts', { conflictPercent: 2 }),
+  row('batches of 10', { inFlight: 1_000, batchMax: 10 }),
+  row('1 replica', { replicas: 1 }),
+  row('1 in flight', { inFlight: 1 }, ['bound', 'yjs']),
+  ...[1, 5, 7].flatMap((replicas) => [
+    row(`${replicas} replica${replicas === 1 ? '' : 's'}, 1 in flight`, { replicas, inFlight: 1 }),
+    row(`${replicas} replica${replicas === 1 ? '' : 's'}, 1,000 in flight`, { replicas, inFlight: 1_000 }),
+  ]),
+  row('commands of 1 KiB', { commandBytes: 1_024 }),
+  row('one proposer', { proposers: 'first' }),
+]
+
+export interface CoreOptions {
+  readonly rows: readonly Row[]
+  readonly rounds: number
+  /** Commands of one run of the core. */
+  readonly commands: number
+}
+
+export async function benchCore({ rows, rounds, commands }: CoreOptions): Promise<Report> {
+  const traffic = new Map<string, Traffic & { readonly commands: number }>()
+  const wall = new Map<string, number[]>()
+  const measurements: Measurement[] = rows.flatMap((row) =>
+    row.contenders.map((contender) => {
+      const name = nameOf(row.name, contender)
+      const many = contender === 'core' || contender === 'api' ? commands : commands * cheapCommands
+      const load = { ...row.load, commands: row.load.inFlight === 1 ? many / 4 : many }
+      const open = contenders[contender]
+      if (open === undefined) throw new Error(`there is no contender ${contender}`)
+      return {
+        name,
+        run: async () => {
+          const subject = await open(load)
+          collectGarbage()
+          const figure = await runLoad(subject, load, startCpu)
+          await subject.close()
+          traffic.set(name, { ...figure.traffic, commands: load.commands })
+          wall.set(name, [...(wall.get(name) ?? []), figure.perSecond])
+          return figure.perCpuSecond
+        },
+      }
+    }),
+  )
+  const measured = await interleave(measurements, rounds)
+
+  const base = nameOf(baseRow, 'core')
+  const facts = new Map<string, number>()
+  const data: Record<string, unknown>[] = []
+  const lines = rows.flatMap((row) =>
+    row.contenders.map((contender) => {
+      const name = nameOf(row.name, contender)
+      const perCpuSecond = quartiles(figuresOf(measured, name))
+      const ratio = ratios(measured, name, base)
+      const perSecond = quartiles(wall.get(name) ?? []).median
+      const seen = traffic.get(name) ?? { frames: 0, bytes: 0, commands: 1 }
+      const peers = row.load.replicas - 1
+      const bytes = peers === 0 ? 0 : seen.bytes / seen.commands / peers
+      const frames = seen.frames / seen.commands
+      facts.set(`${name} per CPU-second`, perCpuSecond.median)
+      facts.set(`${name} / ${base}`, ratio.median)
+      facts.set(`${name} bytes`, bytes)
+      if (row.load.batchMax > 1 && rows.some((other) => other.name === fullRow)) {
+        facts.set(`${name} / unbatched`, ratios(measured, name, nameOf(fullRow, contender)).median)
+      }
+      data.push({
+        row: row.name,
+        contender,
+        perCpuSecond: roundedQuartiles(perCpuSecond),
+        ratio: roundedQuartiles(ratio),
+        perSecond: rounded(perSecond),
+        bytesPerCommandPerPeer: rounded(bytes),
+        framesPerCommand: rounded(frames),
+      })
+      return [
+        row.name,
+        contender,
+        withQuartiles(perCpuSecond, whole),
+        withQuartiles(ratio, twoPlaces),
+        whole(perSecond),
+        bytes.toFixed(1),
+        frames.toFixed(2),
+      ]
+    }),
+  )
+  return {
+    facts,
+    tables: [
+      {
+        bench: 'core',
+        title: coreTitle(rounds, commands),
+        columns: [
+          'load',
+          'contender',
+          'commands per CPU-second (quartiles)',
+          `of ${base}, round by round`,
+          'per second',
+          'bytes per command and peer',
+          'frames per command',
+        ],
+        rows: lines,
+        data: { rounds, commands, rows: data },
+      },
+      calibrationTable(measured),
+    ],
+  }
+}
+
+function nameOf(rowName: string, contender: string): string {
+  return `${rowName}: ${contender}`
+}
+
+function coreTitle(rounds: number, commands: number): string {
+  const { replicas, inFlight, commandBytes, keys } = baseLoad
+  return (
+    `The whole core. Base: ${replicas} replicas in one process, all proposing, ${inFlight} commands in flight in all, ` +
+    `no conflicts, ${commandBytes}-byte commands on ${whole(keys)} keys, one command an instance; the other loads ` +
+    `differ in what they name. ${rounds} rounds of ${whole(commands)} commands, contenders in turns.`
+  )
+}

@@ -1,0 +1,54 @@
+// The fair end of a run: everybody is up and connected, nothing is lost any more and time passes. Everything that anybody
+// knows of has to be decided and executed by then, or to be void behind a barrier.
+import { formatInstanceId } from '../src/protocol/ids.ts'
+import { isCommitted } from '../src/protocol/instance.ts'
+import { defaultTimeouts, type ReplicaState } from '../src/protocol/state.ts'
+import { knownSeq, type ProtocolCluster } from './protocol-cluster.ts'
+import { BrokenPromise } from './protocol-promises.ts'
+
+/** Simulated time between two looks at the clock … */
+const tickMs = 100
+/** … and how often that may be. A recovery's back-off is at most 2^5 times recoveryMs, half as much again with jitter. */
+const ticksMax = 600
+
+/** Loses what is on its way first: whatever was to be said is said again, or was not needed. */
+export function settle(cluster: ProtocolCluster): void {
+  cluster.setTimeouts(defaultTimeouts)
+  cluster.dropAll()
+  for (const host of cluster.hosts) if (!host.isUp) cluster.restart(host.row)
+  for (let a = 0; a < cluster.n; a++) for (let b = 0; b < a; b++) cluster.connect(a, b)
+  // waits that began under other timeouts are as long as those
+  for (const { state } of cluster.hosts) if (state !== null) forgetWaits(state)
+  for (let ticks = 0; ticks < ticksMax; ticks++) {
+    cluster.tickAll(tickMs)
+    for (;;) {
+      for (const { row, pending } of cluster.hosts) if (pending.length > 0) cluster.write(row)
+      if (cluster.flights.length === 0) break
+      cluster.deliverAll()
+    }
+    if (stuck(cluster) === null) return
+  }
+  throw new BrokenPromise('Liveness', stuck(cluster) ?? 'it ended too late')
+}
+
+function forgetWaits(state: ReplicaState): void {
+  state.watches.clear()
+  state.heartbeatAt = state.now
+}
+
+/** What is not at its end yet, in words; null when all is. */
+function stuck(cluster: ProtocolCluster): string | null {
+  for (const { row, state, executor } of cluster.hosts) {
+    if (state === null) return `${row} is down`
+    if (executor.endedBy !== null) continue
+    for (let of = 0; of < cluster.n; of++) {
+      for (let seq = 1; seq <= knownSeq(cluster, of); seq++) {
+        const instance = state.log.at(of, seq)
+        if (!isCommitted(instance))
+          return `${formatInstanceId({ row: of, seq })} is ${instance?.phase ?? 'unknown'} at ${row}`
+      }
+    }
+    if (executor.backlog > 0) return `${row} has ${executor.backlog} committed that it can not execute`
+  }
+  return null
+}
