@@ -18,7 +18,7 @@ const { values, positionals } = parseArgs({
 })
 const { quick } = values
 const rounds = Number(values.rounds ?? (quick ? 3 : 7))
-const commands = quick ? 1_000 : 4_000
+const commands = quick ? 1_500 : 4_000
 
 const benches: Readonly<Record<string, () => Promise<Report>>> = {
   base: () => benchCore({ rows: targetRows.slice(0, 1), rounds, commands }),

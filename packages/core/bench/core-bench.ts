@@ -18,6 +18,8 @@ export const contenders: Readonly<Record<string, OpenSubject>> = {
 const levels = ['core', 'api'] as const
 /** They do so much less for a command that they need more of them for a figure. */
 const cheapCommands = 3
+/** Of each run, before the clock runs. */
+const warmUpCommands = 1_500
 
 export interface Row {
   readonly name: string
@@ -79,8 +81,11 @@ export async function benchCore({ rows, rounds, commands }: CoreOptions): Promis
         name,
         run: async () => {
           const subject = await open(load)
+          // a new cluster is slow at first: what is compiled for one is thrown away with it
+          const warmUp = { ...load, commands: warmUpCommands }
+          await runLoad(subject, warmUp, startCpu)
           collectGarbage()
-          const figure = await runLoad(subject, load, startCpu)
+          const figure = await runLoad(subject, load, startCpu, warmUp.commands)
           await subject.close()
           traffic.set(name, { ...figure.traffic, commands: load.commands })
           wall.set(name, [...(wall.get(name) ?? []), figure.perSecond])
@@ -162,6 +167,7 @@ function coreTitle(rounds: number, commands: number): string {
   return (
     `The whole core. Base: ${replicas} replicas in one process, all proposing, ${inFlight} commands in flight in all, ` +
     `no conflicts, ${commandBytes}-byte commands on ${whole(keys)} keys, one command an instance; the other loads ` +
-    `differ in what they name. ${rounds} rounds of ${whole(commands)} commands, contenders in turns.`
+    `differ in what they name. ${rounds} rounds, contenders in turns, each time a new cluster; ` +
+    `${whole(commands)} commands of the core after ${whole(warmUpCommands)} to warm up.`
   )
 }

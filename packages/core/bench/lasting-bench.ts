@@ -13,7 +13,6 @@ const pipe = { instancesMax: 32, batchMax: 100 }
 interface Lasting {
   readonly name: string
   readonly keys: number
-  readonly history: number
 }
 
 class LastingCluster {
@@ -69,15 +68,17 @@ class LastingCluster {
 
 /** `history` is how long the long one gets, `keys` how many the large state has. */
 export async function benchLasting(rounds: number, history: number, keys: number): Promise<Report> {
-  const long = await LastingCluster.open({ name: 'long', keys: 1_000, history })
-  for (let executed = epochCommands; executed <= history; executed *= 10) {
+  if (history <= epochCommands) throw new Error(`a history of ${history} is no longer than the first`)
+  const long = await LastingCluster.open({ name: 'long', keys: 1_000 })
+  for (let executed = epochCommands; executed < history; executed *= 10) {
     await long.growTo(executed)
     await long.noteHeap()
   }
   await long.growTo(history)
-  const young = await LastingCluster.open({ name: 'young', keys: 1_000, history: epochCommands })
+  await long.noteHeap()
+  const young = await LastingCluster.open({ name: 'young', keys: 1_000 })
   await young.growTo(epochCommands)
-  const large = await LastingCluster.open({ name: 'large', keys, history: keys })
+  const large = await LastingCluster.open({ name: 'large', keys })
   await large.growTo(keys)
 
   const clusters = [young, long, large]
@@ -106,6 +107,7 @@ export async function benchLasting(rounds: number, history: number, keys: number
   const last = long.heaps.at(-1)
   facts.set('heap / first heap', (last?.bytes ?? Number.NaN) / (first?.bytes ?? Number.NaN))
   facts.set('history', history)
+  facts.set('keys', keys)
   return {
     facts,
     tables: [

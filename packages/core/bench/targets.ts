@@ -1,5 +1,5 @@
 // The speeds to reach, and what was measured of each in the same run. Whoever changes a number here changes what is promised.
-import { type Report, type Table, twoPlaces } from './report.ts'
+import { type Report, type Table, twoPlaces, whole } from './report.ts'
 
 interface Target {
   readonly what: string
@@ -50,7 +50,9 @@ export function targetsTable(reports: readonly Report[]): Table {
   })
   return {
     bench: 'targets',
-    title: `The speeds to reach (3 replicas, 32 in flight, no conflicts where nothing else is said; history ${facts('history')}).`,
+    title:
+      'The speeds to reach: 3 replicas, 32 in flight, no conflicts where nothing else is said; a long history is ' +
+      `${whole(facts('history'))} commands, many keys are ${whole(facts('keys'))}.`,
     columns: ['what', 'asked', 'measured', 'reached'],
     rows: compared.map((one) => [one.what, one.asked, twoPlaces(one.measured), one.reached ? 'yes' : '**no**']),
     data: { rows: compared },

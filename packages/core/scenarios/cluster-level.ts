@@ -64,14 +64,15 @@ export class ClusterLevel implements Level {
   #events: (string | Sent)[] = []
   #quiet = false
   #load: Load | null = null
+  /** While a load runs nobody looks: it is about answers, and long. */
+  #loaded = false
 
   constructor() {
     this.#network = new StoryNetwork(this.#world, {
       votersOf: (epoch) => must(this.#voters.get(epoch), 'the start of an epoch is written before it is spoken of'),
       words: (voters) => this.#words(voters),
-      onMessage: (type, sent) => {
-        if (this.#shown.has(type)) this.#events.push(sent)
-      },
+      shows: (type) => this.#shown.has(type),
+      onMessage: (sent) => this.#events.push(sent),
     })
   }
 
@@ -104,6 +105,9 @@ export class ClusterLevel implements Level {
         return this.#rule(verb, words)
       case 'release':
         this.#network.release()
+        return
+      case 'let-through':
+        this.#network.letThrough()
         return
       case 'discard':
         this.#network.discard()
@@ -241,7 +245,7 @@ export class ClusterLevel implements Level {
     const text = words.join(' ')
     switch (what) {
       case 'set':
-        return this.#propose(by, text, replica.mutate.set(key, value))
+        return this.#propose(by, text, replica.mutate.set(key, /^\d+$/.test(value) ? Number(value) : value))
       case 'add':
         return this.#propose(by, text, replica.mutate.add(key, parseNumber(value, 'what is added')))
       case 'increment':
@@ -311,6 +315,7 @@ export class ClusterLevel implements Level {
     const until = this.#world.now + parseNumber(forMs, 'for')
     const load: Load = { answered: 0, worstMs: 0 }
     this.#load = load
+    this.#loaded = true
     let proposed = 0
     while (this.#world.now < until) {
       for (const name of names) {
@@ -328,6 +333,7 @@ export class ClusterLevel implements Level {
       await this.#pass(every)
     }
     await this.#until(() => load.answered === proposed, 'not everything was answered')
+    this.#loaded = false
     this.#events.push(`${proposed} commands by ${names.join(' ')}, all answered`)
   }
 
@@ -335,7 +341,7 @@ export class ClusterLevel implements Level {
 
   async #step(): Promise<boolean> {
     const more = await this.#world.step()
-    this.#look()
+    if (!this.#loaded) this.#look()
     return more
   }
 
@@ -384,7 +390,7 @@ export class ClusterLevel implements Level {
     return promise
   }
 
-  /** `answers`, `equal`, `epoch 5 a b`, `members a b: a b c`, `status removed c`, each with `within MS`. */
+  /** `answers`, `equal a b`, `epoch 5 a b`, `voters a b c at a b`, `status removed c`, each with `within MS`. */
   async #wait(words: readonly string[]): Promise<void> {
     const at = words.indexOf('within')
     const within = at === -1 ? withinMs : parseNumber(words[at + 1], 'how long to wait')
@@ -402,9 +408,14 @@ export class ClusterLevel implements Level {
       case 'status':
         return this.#until(() => this.#named(named).every(({ status }) => status.kind === rest[0]), 'not so', within)
       case 'voters': {
-        const expected = named.join(' ')
+        const [expected = '', at] = rest.join(' ').split(' at ')
+        const watched = at === undefined ? expected : at
         const voters = (replica: KvReplica) => this.#membersOf(replica).replace(/ \(.*/, '')
-        return this.#until(() => this.#named(named).every((one) => voters(one) === expected), 'not so', within)
+        return this.#until(
+          () => this.#named(watched.split(' ')).every((one) => voters(one) === expected),
+          'not so',
+          within,
+        )
       }
       default:
         throw new StoryError(`“${what ?? ''}” is nothing to wait for`)

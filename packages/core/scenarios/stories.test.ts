@@ -48,13 +48,17 @@ function levelOf(story: Story): Level {
 }
 
 describe('the stories', () => {
-  it.each(files)('$name: $story.head.shows', async ({ path, text, story }) => {
-    expect(endsInExpectations(story)).toBe(true)
-    const played = await playStory(story, levelOf(story))
-    if (rewrite && played.text !== text) writeFileSync(path, played.text)
-    expect(played.failures).toEqual([])
-    if (!rewrite) expect(played.text).toBe(text)
-  })
+  it.each(files)(
+    '$name: $story.head.shows',
+    async ({ path, text, story }) => {
+      expect(endsInExpectations(story)).toBe(true)
+      const played = await playStory(story, levelOf(story))
+      if (rewrite && played.text !== text) writeFileSync(path, played.text)
+      expect(played.failures).toEqual([])
+      if (!rewrite) expect(played.text).toBe(text)
+    },
+    60_000,
+  )
 
   it('are all there', () => {
     expect(files.map(({ name }) => name)).toEqual(expect.arrayContaining(wanted))

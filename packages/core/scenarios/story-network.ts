@@ -33,7 +33,9 @@ export interface NetworkListener {
   /** The voters of an epoch: messages name them by row. */
   votersOf(epoch: Epoch): readonly ReplicaId[]
   words(voters: readonly ReplicaId[]): Words
-  onMessage(type: string, sent: Sent): void
+  /** Whether messages of the type are to be shown: only then they are put into words. */
+  shows(type: string): boolean
+  onMessage(sent: Sent): void
 }
 
 const delayMs = 1
@@ -76,6 +78,11 @@ export class StoryNetwork {
   release(): void {
     this.#rules = []
     for (const parcel of this.#held.splice(0)) this.#carry(parcel)
+  }
+
+  /** New messages go through again; what was held back stays behind. */
+  letThrough(): void {
+    this.#rules = []
   }
 
   /** What was held back is lost; the rules stay. */
@@ -157,31 +164,31 @@ export class StoryNetwork {
           matchesLink(link, from.process, to.process),
       )
       const note = rule === undefined ? '' : rule.verb === 'hold' ? '  (held back)' : '  (lost)'
-      this.#listener.onMessage(type, { from: from.process, to: to.process, text, note })
+      if (text !== null) this.#listener.onMessage({ from: from.process, to: to.process, text, note })
       if (rule === undefined) this.#carry(parcel)
       else if (rule.verb === 'hold') this.#held.push(parcel)
     }
   }
 
   /** The messages of a frame, each with its words and as a frame of its own. */
-  #split(frame: Uint8Array): { readonly type: string; readonly text: string; readonly bytes: Uint8Array }[] {
+  #split(frame: Uint8Array): { readonly type: string; readonly text: string | null; readonly bytes: Uint8Array }[] {
     const reader = new Reader(frame)
     const epoch = readFrameHead(reader)
     const head = frame.subarray(0, reader.offset)
     const voters = epoch === controlEpoch ? [] : this.#listener.votersOf(epoch)
     const words = this.#listener.words(voters)
-    const parts: { type: string; text: string; bytes: Uint8Array }[] = []
+    const parts: { type: string; text: string | null; bytes: Uint8Array }[] = []
     while (reader.remaining > 0) {
       const start = reader.offset
-      const part = { type: '', text: '' }
+      const part: { type: string; text: string | null } = { type: '', text: null }
       if (epoch === controlEpoch) {
         const message = readControlMessage(reader)
         part.type = message.type
-        part.text = words.control(message)
+        if (this.#listener.shows(message.type)) part.text = words.control(message)
       } else {
         const message = readMessage(reader, voters)
         part.type = message.type
-        part.text = words.message(message)
+        if (this.#listener.shows(message.type)) part.text = words.message(message)
       }
       const body = frame.subarray(start, reader.offset)
       const bytes = new Uint8Array(head.length + body.length)

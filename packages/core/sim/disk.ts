@@ -55,13 +55,7 @@ export class SimulatedDisk implements StorageProvider {
   fullUntil = 0
   failures = { error: 0, quota: 0 }
 
-  constructor(
-    world: World,
-    faults: DiskFaults,
-    agreement: AgreementChecker,
-    name: string,
-    observer?: DiskObserver,
-  ) {
+  constructor(world: World, faults: DiskFaults, agreement: AgreementChecker, name: string, observer?: DiskObserver) {
     this.#world = world
     this.#random = world.random.fork()
     this.#faults = faults

@@ -1,5 +1,5 @@
-// Looks for a broken promise until one is found or the time is over: small explorations first, then random walks with 3, 5
-// and 7 replicas in turn, from given seeds. The real code or a mutant, whichever is loaded.
+// Looks for a broken promise until one is found or the time is over: small explorations first, then random walks of both kinds
+// with 3, 5 and 7 replicas in turn, from given seeds. The real code or a mutant, whichever is loaded.
 import { explore, reasonOf } from './explore.ts'
 import { scenarios } from './explore-scenarios.ts'
 import { walk } from './walk.ts'
@@ -42,13 +42,14 @@ export function hunt({ firstSeed, explore: names, walksMax, seconds }: HuntOptio
     }
   }
   for (let round = 0; walks < walksMax && passed() < seconds; round++) {
+    const kind = round % 2 === 0 ? 'broad' : 'duels'
     for (const n of sizes) {
       const seed = firstSeed + round
       walks++
       try {
-        walk({ seed, n })
+        walk({ seed, n, kind })
       } catch (error) {
-        return end({ by: `walks, n = ${n}`, after: round + 1, seed, reason: reasonOf(error) })
+        return end({ by: `${kind} walks, n = ${n}`, after: round + 1, seed, reason: reasonOf(error) })
       }
     }
   }

@@ -5,12 +5,7 @@ import type { CommittedInstance } from '../src/protocol/instance.ts'
 import { AgreementChecker } from './agreement.ts'
 import { type HistoryEntry, judgeHistory, type Operation } from './linearizability.ts'
 
-function entry(
-  call: number,
-  returned: number | null,
-  operation: Operation,
-  result: string | null,
-): HistoryEntry {
+function entry(call: number, returned: number | null, operation: Operation, result: string | null): HistoryEntry {
   return { client: 'c', key: 'k', operation, call, return: returned, result }
 }
 

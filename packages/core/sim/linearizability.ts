@@ -33,9 +33,7 @@ export function applyOperation(
     case 'get':
       return { state, result: state }
     case 'create':
-      return state === 'absent'
-        ? { state: JSON.stringify(operation.value), result: 'ok' }
-        : { state, result: 'exists' }
+      return state === 'absent' ? { state: JSON.stringify(operation.value), result: 'ok' } : { state, result: 'exists' }
     case 'delete':
       return { state: 'absent', result: state === 'absent' ? 'nothing' : 'deleted' }
     case 'increment':

@@ -99,7 +99,9 @@ async function main(): Promise<void> {
   const startedAt = performance.now()
   const secondsNow = () => Math.round((performance.now() - startedAt) / 100) / 10
   if (values.throughput) {
-    for (const size of [3, 5, 7]) console.log(JSON.stringify(await measureThroughput(size, 1)))
+    for (const delays of ['even', 'uneven'] as const) {
+      for (const size of [3, 5, 7]) console.log(JSON.stringify(await measureThroughput(size, 1, delays)))
+    }
     return
   }
   const special = history ?? without ?? only ?? workload

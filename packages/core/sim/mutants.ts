@@ -14,11 +14,16 @@ const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 export interface HuntBudget {
   readonly seed: number
   readonly seconds: number
+  /** At most so many walks. */
+  readonly walks: number
   readonly explore: readonly string[]
 }
 
 /** Hunts the mutant in a process of its own; with null, the code as it is. */
-export async function huntMutant(mutation: Mutation | null, { seed, seconds, explore }: HuntBudget): Promise<Hunt> {
+export async function huntMutant(
+  mutation: Mutation | null,
+  { seed, seconds, walks, explore }: HuntBudget,
+): Promise<Hunt> {
   const folder = mkdtempSync(join(tmpdir(), 'wepaxos-mutant-'))
   try {
     const args = ['--conditions=wepaxos:source', '--import', 'tsx']
@@ -34,7 +39,16 @@ export async function huntMutant(mutation: Mutation | null, { seed, seconds, exp
       args.push('--import', pathToFileURL(here('mutant-loader.mjs')).href)
       env['WEPAXOS_MUTANT'] = JSON.stringify({ from: url, to: pathToFileURL(copy).href })
     }
-    args.push(here('mutant-child.ts'), '--seed', String(seed), '--seconds', String(seconds), ...explore)
+    args.push(
+      here('mutant-child.ts'),
+      '--seed',
+      String(seed),
+      '--seconds',
+      String(seconds),
+      '--walks',
+      String(walks),
+      ...explore,
+    )
     const { stdout } = await run(process.execPath, args, { env, maxBuffer: 1 << 20 })
     const hunt: Hunt = JSON.parse(stdout)
     return hunt

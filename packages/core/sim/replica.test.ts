@@ -88,6 +88,12 @@ describe('one replica', () => {
     expect(again.view.committed.get('k')).toBe(1)
   })
 
+  it('[DU5] opening rejects with StorageFailed when the founding can not be written', async () => {
+    const stage = new Stage()
+    stage.diskFaults.failure = 1
+    await expect(stage.open('a')).rejects.toMatchObject({ code: 'StorageFailed' })
+  })
+
   it('can not leave as the last member', async () => {
     const stage = new Stage()
     const replica = await stage.open('a')

@@ -10,6 +10,8 @@ import { BrokenPromise } from './protocol-promises.ts'
 const tickMs = 100
 /** … and how often that may be. A recovery's back-off is at most 2^5 times recoveryMs, half as much again with jitter. */
 const ticksMax = 600
+/** How often answers may be answered after one look at the clock: replicas that answer each other for ever do not come to an end. */
+const roundsMax = 1_000
 
 /** Loses what is on its way first: whatever was to be said is said again, or was not needed. */
 export function settle(cluster: ProtocolCluster): void {
@@ -21,10 +23,12 @@ export function settle(cluster: ProtocolCluster): void {
   for (const { state } of cluster.hosts) if (state !== null) forgetWaits(state)
   for (let ticks = 0; ticks < ticksMax; ticks++) {
     cluster.tickAll(tickMs)
-    for (;;) {
+    for (let rounds = 0; ; ) {
       for (const { row, pending } of cluster.hosts) if (pending.length > 0) cluster.write(row)
       if (cluster.flights.length === 0) break
-      cluster.deliverAll()
+      for (const flight of [...cluster.flights]) cluster.deliver(flight)
+      rounds++
+      if (rounds > roundsMax) throw new BrokenPromise('Liveness', 'replicas answer each other for ever')
     }
     if (stuck(cluster) === null) return
   }

@@ -72,6 +72,8 @@ export function commandOf({ seed, steps, replicas, without, workload, only }: Si
 
 /** The failure as text: why, how to repeat it, and what was done when. */
 export function describeFailure(failure: SimulationFailure): string {
-  const lines = failure.trace.map(({ step, atMs, what }) => `  ${atMs.toFixed(1).padStart(9)} ms  step ${step}: ${what}`)
+  const lines = failure.trace.map(
+    ({ step, atMs, what }) => `  ${atMs.toFixed(1).padStart(9)} ms  step ${step}: ${what}`,
+  )
   return [failure.message, commandOf(failure.options), ...lines].join('\n')
 }

@@ -1,7 +1,8 @@
 // One simulated life of a cluster, from one seed: the runtime that ships, on a simulated network, disk and clock. First a
 // time in which everything goes wrong, then all is healed and everything has to finish; then the history is judged.
-import { createRandom, type Random } from '../src/lib/random.ts'
+
 import { WepaxosError } from '../src/lib/errors.ts'
+import { createRandom, type Random } from '../src/lib/random.ts'
 import type { Value } from '../src/lib/value.ts'
 import { AgreementChecker, Violation } from './agreement.ts'
 import { boundaries, oneOf, type Process, type RecordedReplica, SimulatedCluster } from './cluster.ts'
@@ -45,11 +46,20 @@ export class SimulationFailure extends Error {
   readonly trace: readonly TraceEntry[]
   readonly calls: readonly Call[]
 
-  constructor(options: SimulationOptions, at: number, cause: unknown, trace: readonly TraceEntry[], calls: readonly Call[]) {
+  constructor(
+    options: SimulationOptions,
+    at: number,
+    cause: unknown,
+    trace: readonly TraceEntry[],
+    calls: readonly Call[],
+  ) {
     const why = cause instanceof Error ? cause.message : String(cause)
-    super(`seed ${options.seed}, ${options.replicas} replicas, ${options.steps} steps, at ${Math.round(at)} ms: ${why}`, {
-      cause,
-    })
+    super(
+      `seed ${options.seed}, ${options.replicas} replicas, ${options.steps} steps, at ${Math.round(at)} ms: ${why}`,
+      {
+        cause,
+      },
+    )
     this.options = options
     this.promise = promiseOf(cause)
     this.trace = trace
@@ -444,7 +454,11 @@ class Simulation {
       result: null,
     }
     this.#calls.push(call)
-    this.#trace.push({ step: this.#step, atMs: this.#world.now, what: `${process.name}: ${JSON.stringify({ tag, ...command })}` })
+    this.#trace.push({
+      step: this.#step,
+      atMs: this.#world.now,
+      what: `${process.name}: ${JSON.stringify({ tag, ...command })}`,
+    })
     process.forecasting = tag
     const handle = propose(replica, tag, command)
     if (process.life === life) process.forecasting = null
@@ -490,7 +504,9 @@ class Simulation {
     for (const sight of process.replica.view.committed.list()) {
       const before = process.shown.get(sight.key)
       if (before !== undefined && !covers(sight, before)) {
-        throw new Violation(`Monotonic views: ${process.name} showed ${sight.key} as it was before it showed it otherwise`)
+        throw new Violation(
+          `Monotonic views: ${process.name} showed ${sight.key} as it was before it showed it otherwise`,
+        )
       }
       process.shown.set(sight.key, sight)
     }

@@ -62,9 +62,11 @@ export class Stage {
   }
 
   /** `count` replicas named a, b, c, …, all of them voters. */
-  async cluster(count: number): Promise<KvReplica[]> {
+  async cluster(count: number, options: Partial<OpenReplicaOptions<KvCommands, KvQueries>> = {}): Promise<KvReplica[]> {
     const replicas: KvReplica[] = []
-    for (const name of ['a', 'b', 'c', 'd', 'e', 'f', 'g'].slice(0, count)) replicas.push(await this.open(name))
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f', 'g'].slice(0, count)) {
+      replicas.push(await this.open(name, options))
+    }
     await this.until(() =>
       replicas.every(
         ({ status, members }) =>

@@ -9,8 +9,16 @@ import { accessing, barrierFor, ProtocolCluster } from './protocol-cluster.ts'
 import type { DiskMode } from './replica-host.ts'
 import { settle } from './settle.ts'
 
+/**
+ * `broad`: 3 to 5 commands, a little of everything. `duels`: one or two commands, recoveries all the time, and commits that
+ * seldom arrive: the way to the second and third recovery of one instance, which broad walks seldom go.
+ */
+export type WalkKind = 'broad' | 'duels'
+
 export interface WalkOptions {
   readonly seed: number
+  /** Default broad. */
+  readonly kind?: WalkKind
   readonly n: number
   /** Default 400. */
   readonly steps?: number
@@ -37,10 +45,12 @@ export interface WalkReport {
 
 const loss = 0.05
 const duplication = 0.03
+const commitLossInDuels = 0.9
 
 /** Throws at the first broken promise. */
 export function walk(options: WalkOptions): WalkReport {
-  const { seed, n, steps = 400, checkEvery = 16 } = options
+  const { seed, n, steps = 400, checkEvery = 16, kind = 'broad' } = options
+  const duels = kind === 'duels'
   const random = createRandom(seed)
   const paths = { fast: 0, slow: 0, recovered: 0, learned: 0 }
   let operations = 0
@@ -61,7 +71,7 @@ export function walk(options: WalkOptions): WalkReport {
   const counts = { recoveries: 0, crashes: 0, restarts: 0 }
   const recoveriesMax = options.recoveries ?? 8
   const crashesMax = Math.floor((n - 1) / 2)
-  const proposals = proposalsOf(random, n)
+  const proposals = proposalsOf(random, n, duels ? 1 + random.integer(2) : 3 + random.integer(3))
   const ids: InstanceId[] = []
 
   let step = 0
@@ -74,18 +84,18 @@ export function walk(options: WalkOptions): WalkReport {
         proposals.pop()
         ids.push(cluster.propose(row, command))
       }
-    } else if (die < 14 && counts.recoveries < recoveriesMax && ids.length > 0) {
+    } else if (die < (duels ? 20 : 14) && counts.recoveries < recoveriesMax && ids.length > 0) {
       const id = random.pick(ids)
       if (cluster.canRecover(row, id)) {
         counts.recoveries++
         cluster.recover(row, id)
       }
-    } else if (die < 16) {
+    } else if (die < (duels ? 21 : 16)) {
       if (cluster.isUp(row)) {
         cluster.advance(cluster.state(row).timeouts.fastPathMs)
         cluster.tick(row)
       }
-    } else if (die === 16) {
+    } else if (die === (duels ? 21 : 16)) {
       if (cluster.isUp(row) && counts.crashes < crashesMax) {
         counts.crashes++
         cluster.crash(row, { written: random.chance(0.5), silently: random.chance(0.7) })
@@ -93,11 +103,12 @@ export function walk(options: WalkOptions): WalkReport {
         counts.restarts++
         cluster.restart(row)
       }
-    } else if (die < 22) {
+    } else if (die < 26) {
       if (cluster.isUp(row)) cluster.write(row)
     } else if (cluster.flights.length > 0) {
       const flight = random.pick(cluster.flights)
-      if (random.chance(loss)) cluster.drop(flight)
+      const isCommit = flight.message.type === 'Commit' || flight.message.type === 'ShortCommit'
+      if (random.chance(duels && isCommit ? commitLossInDuels : loss)) cluster.drop(flight)
       else cluster.deliver(flight, { keep: random.chance(duplication) })
     } else if (proposals.length === 0 && counts.recoveries >= recoveriesMax) break
   }
@@ -116,10 +127,9 @@ export function walk(options: WalkOptions): WalkReport {
   }
 }
 
-/** 3 to 5 commands, most of them on one key; now and then one of them is a barrier. */
-function proposalsOf(random: Random, n: number): Command[] {
+/** Most of them on one key; now and then one of them is a barrier. */
+function proposalsOf(random: Random, n: number, count: number): Command[] {
   const commands: Command[] = []
-  const count = 3 + random.integer(3)
   for (let number = 1; number <= count; number++) {
     const die = random.integer(20)
     if (die === 0) commands.push(barrierFor(n))

@@ -17,8 +17,10 @@ export class DecodeError extends Error {
 const chunkBytesInitial = 1024
 /** A larger chunk is let go by `reset`, so that one large snapshot does not pin memory for ever. */
 const chunkBytesKept = 1 << 20
-/** Up to here a loop beats TextEncoder and TextDecoder. */
+/** Up to here a loop beats TextEncoder … */
 const shortTextMax = 48
+/** … and up to here TextDecoder: putting text together costs more than taking it apart. */
+const shortReadMax = 24
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -248,16 +250,9 @@ export class Reader {
     const start = this.#at
     const end = start + size
     if (end > this.#end) this.fail(`text of ${size} bytes is announced and ${this.#end - start} are there`)
-    if (size <= shortTextMax) {
-      const source = this.#source
-      let text = ''
-      let at = start
-      for (; at < end; at++) {
-        const byte = source[at] as number
-        if (byte > 0x7f) break
-        text += String.fromCharCode(byte)
-      }
-      if (at === end) {
+    if (size <= shortReadMax) {
+      const text = shortAscii(this.#source, start, end)
+      if (text !== undefined) {
         this.#at = end
         return text
       }
@@ -283,6 +278,26 @@ export class Reader {
   end(): void {
     if (this.#at !== this.#end) this.fail(`${this.#end - this.#at} bytes are left over`)
   }
+}
+
+/** The text of these bytes, four at a time; undefined where one of them is not ASCII. */
+function shortAscii(source: Uint8Array, start: number, end: number): string | undefined {
+  let text = ''
+  let at = start
+  for (; at + 4 <= end; at += 4) {
+    const one = source[at] as number
+    const two = source[at + 1] as number
+    const three = source[at + 2] as number
+    const four = source[at + 3] as number
+    if ((one | two | three | four) > 0x7f) return undefined
+    text += String.fromCharCode(one, two, three, four)
+  }
+  for (; at < end; at++) {
+    const byte = source[at] as number
+    if (byte > 0x7f) return undefined
+    text += String.fromCharCode(byte)
+  }
+  return text
 }
 
 /** FNV-1a over the first `length` bytes: notices damage, not malice. */

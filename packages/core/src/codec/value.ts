@@ -74,7 +74,7 @@ function writeNested(writer: Writer, value: Value, depth: number): void {
   } else if (isArray(value)) {
     writer.byte(tagArray)
     writer.varint(value.length)
-    for (const item of value) writeNested(writer, item, depth + 1)
+    for (let index = 0; index < value.length; index++) writeNested(writer, value[index] as Value, depth + 1)
   } else if (isBytes(value)) {
     writer.byte(tagBytes)
     writer.bytes(value)

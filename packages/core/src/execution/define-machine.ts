@@ -330,7 +330,7 @@ function plainSuccess(result: unknown): CommandResult | undefined {
   if (!isPlainObject(result) || result['ok'] !== true) return undefined
   const { value } = result
   const plain = value === null || typeof value === 'boolean' || (Number.isSafeInteger(value) && !Object.is(value, -0))
-  if (!plain || Object.keys(result).length !== 2 || Object.getOwnPropertySymbols(result).length > 0) return undefined
+  if (!plain || Reflect.ownKeys(result).length !== 2) return undefined
   return Object.freeze({ ok: true, value: value as Value })
 }
 
@@ -399,7 +399,11 @@ class GuardedTransaction implements WriteTransaction {
   #mode(key: string): AccessMode {
     this.#refuseAfterEnd()
     if (this.#declared === 'everything') return 'write'
-    for (const access of this.#declared) if (access.key === key) return access.mode
+    const declared = this.#declared
+    for (let at = 0; at < declared.length; at++) {
+      const access = declared[at]
+      if (access?.key === key) return access.mode
+    }
     throw new FootprintViolation(this.#command, `touches ${describe(key)}`)
   }
 

@@ -60,7 +60,8 @@ export function commutes(a: AccessMode, b: AccessMode): boolean {
   return a === b && a !== 'write'
 }
 
-function footprintsConflict(a: Footprint, b: Footprint): boolean {
+/** Whether two footprints share a key in modes that do not commute. */
+export function footprintsConflict(a: Footprint, b: Footprint): boolean {
   if (a === 'everything' || b === 'everything') return true
   for (const one of a) {
     for (const other of b) if (one.key === other.key && !commutes(one.mode, other.mode)) return true

@@ -32,6 +32,10 @@ class KeyWatermarks {
     if (seq > (this.#marks[offset + row] ?? 0)) this.#marks[offset + row] = seq
   }
 
+  has(key: number): boolean {
+    return this.#offsets.has(key)
+  }
+
   mergeInto(target: number[], key: number): void {
     if (this.#used === 0) return
     const offset = this.#offsets.get(key)
@@ -88,6 +92,11 @@ export class ConflictIndex {
     const deps = this.#everything.slice()
     this.#mergeFootprint(deps, footprint)
     return deps
+  }
+
+  /** Whether commands of this epoch touch the key that conflict with a read and not with each other. */
+  hasCommuting(key: number): boolean {
+    return this.#keys.add.has(key)
   }
 
   #mergeFootprint(deps: number[], footprint: Footprint): void {

@@ -61,7 +61,7 @@ export class InstanceLog {
       if (instance.promisedBallot < before.promisedBallot) {
         assert(false, `promise for ${formatInstanceId(instance.id)} went down`)
       }
-      if (before.phase === 'committed' && !sameValue(before, instance)) {
+      if (isCommitted(before) && !sameValue(before, instance)) {
         assert(false, `two values were committed for ${formatInstanceId(instance.id)}`)
       }
     }

@@ -38,7 +38,7 @@ export function propose(state: ReplicaState, command: Command, effects: Effect[]
     ballot: 0,
     command,
     initDeps: deps,
-    answers: Array.from<undefined>({ length: state.quorums.n }),
+    answers: new Array<Deps | undefined>(state.quorums.n).fill(undefined),
     refusals: new Set(),
     answered: 0,
     unchanged: 0,

@@ -13,7 +13,7 @@ import { WepaxosError } from '../lib/errors.ts'
 import type { Footprint, Membership, Proposal } from '../protocol/command.ts'
 import type { ControlMessage, Hello, Role } from '../protocol/control-message.ts'
 import { roleOf } from '../protocol/control-message.ts'
-import { coversDeps, type Deps } from '../protocol/deps.ts'
+import { coversDeps, mergeDeps } from '../protocol/deps.ts'
 import type { Effect, Input } from '../protocol/effect.ts'
 import { type Epoch, type ReplicaId, replicaIdFromBytes, type Seq } from '../protocol/ids.ts'
 import { type CommittedInstance, type Instance, isCommitted } from '../protocol/instance.ts'
@@ -36,6 +36,7 @@ import { createEpochRun, type EpochRun } from './epoch-run.ts'
 import { MembershipKeeper, type MembershipOptions } from './membership-keeper.ts'
 import { Outbox } from './outbox.ts'
 import { type ProposalListener, Proposals } from './proposals.ts'
+import { Reads } from './reads.ts'
 import type { Channel, Endpoint, Transport } from './transport.ts'
 import { identityName, reservationName, WriteQueue } from './write-queue.ts'
 
@@ -96,17 +97,9 @@ interface Peer {
 /** Effects that say or do something, unlike those that write. */
 type PerformedEffect = Exclude<Effect, { kind: 'persist' | 'keep' | 'reserve' | 'sync' }>
 
-interface PendingRead {
-  readonly footprint: Footprint
-  /** Known once a quorum answered. */
-  deps: Deps | null
-  readonly ready: () => void
-  readonly failed: (error: WepaxosError) => void
-}
-
 const earlyFramesMax = 256
-/** Linearizable reads that wait at one time. */
-const readsMax = 10_000
+/** What is proposed for a read that has to be ordered like a command: nothing to execute. */
+const readPayload = new Uint8Array()
 /** Bytes that wait for a peer's link; what is said to it beyond that is lost, as on any bad link. */
 const linkBytesMax = 8 * 1_024 * 1_024
 /** Proposals that an observer has a voter propose at a time, and that a voter has under way for others. */
@@ -127,7 +120,7 @@ export class Engine {
   readonly #outbox: Outbox
   readonly #fetcher = new CheckpointFetcher()
   readonly #peers = new Map<ReplicaId, Peer>()
-  readonly #reads = new Map<number, PendingRead>()
+  readonly #reads: Reads
   readonly #refused = new Map<string, number>()
   readonly #membership: MembershipKeeper
   readonly #divergence = new Divergence()
@@ -145,10 +138,11 @@ export class Engine {
   #inbox: Input[] = []
   #turning = false
   #turnDue = false
+  /** Ends the waiting for the founding to be durable. */
+  #founding: ((why: WepaxosError) => void) | null = null
   #tickedAt = 0
   #changed = false
   #executedNew = false
-  #nextRead = 1
   /** Frames of the next epoch that came before this replica was there. */
   #early: { readonly from: ReplicaId; readonly epoch: Epoch; readonly frame: Uint8Array }[] = []
   #behindSince: number | null = null
@@ -173,6 +167,18 @@ export class Engine {
       (reason) => this.#fail(storageFailure(reason)),
     )
     this.#membership = new MembershipKeeper(self, options.membership)
+    this.#reads = new Reads({
+      run: () => this.#running,
+      ask: (read, footprint) => this.#inbox.push({ kind: 'read', read, footprint }),
+      order: (footprint, done, failed) => {
+        try {
+          this.#proposals.create(footprint, readPayload, { committed: () => {}, done, failed })
+        } catch (error) {
+          if (!(error instanceof WepaxosError)) throw error
+          failed(error) // Overloaded
+        }
+      },
+    })
     this.#outbox = new Outbox((to, frame, priority) => this.#sendFrame(to, frame, priority))
     options.storage.onLost = (reason) => this.#fail(storageFailure(reason))
   }
@@ -193,7 +199,11 @@ export class Engine {
     engine.#arm()
     if (identityBytes === undefined && options.start === 'found') {
       // the invite must not be shown before the founding is durable: an invitation to nothing
-      await new Promise<void>((resolve) => engine.#queue.after(resolve))
+      await new Promise<void>((resolve, reject) => {
+        engine.#founding = reject
+        engine.#queue.after(resolve)
+      })
+      engine.#founding = null
     }
     return engine
   }
@@ -289,23 +299,13 @@ export class Engine {
     return pending.number
   }
 
-  /** Calls `ready` as soon as the executed state here contains everything that was answered anywhere before the call. */
-  read(footprint: Footprint, ready: () => void, failed: (error: WepaxosError) => void): number {
+  /**
+   * Calls `ready` when the executed state here may be shown as a linearizable read of `footprint`: it holds all that was
+   * answered anywhere before the call, and is a state that all replicas could have shown. Throws Overloaded.
+   */
+  read(footprint: Footprint, ready: () => void, failed: (error: WepaxosError) => void): void {
     this.#mustBeOpen()
-    if (this.#reads.size >= readsMax) {
-      throw new WepaxosError('Overloaded', `${readsMax} reads of this replica wait for their answer already`, {
-        readsMax,
-      })
-    }
-    const read = this.#nextRead++
-    this.#reads.set(read, { footprint, deps: null, ready, failed })
-    this.#turn(() => this.#inbox.push({ kind: 'read', read, footprint }))
-    return read
-  }
-
-  forgetRead(read: number): void {
-    this.#reads.delete(read)
-    this.#running?.protocol.reads.delete(read)
+    this.#turn(() => this.#reads.start(footprint, ready, failed))
   }
 
   /** Resolves with the checkpoint that ends the present epoch. */
@@ -489,11 +489,9 @@ export class Engine {
       case 'committed':
         this.#committed(running, effect.instance, effect.path)
         return
-      case 'readable': {
-        const read = this.#reads.get(effect.read)
-        if (read !== undefined) read.deps = effect.deps
+      case 'readable':
+        this.#reads.answered(effect.read, effect.deps)
         return
-      }
       case 'refused':
         this.#refuse(effect.reason)
         return
@@ -590,7 +588,7 @@ export class Engine {
     running.executor.run()
     const { endedBy } = running.executor
     if (endedBy !== null) this.#endEpoch(running, endedBy)
-    else this.#serveReads(running)
+    else this.#reads.serve()
   }
 
   #executeInstance(application: Application, instance: CommittedInstance): void {
@@ -614,17 +612,10 @@ export class Engine {
           running.executedInEpoch++
           running.executedBytes += proposal.payload.length
         }
+        this.#reads.executed(proposal.footprint)
         this.#options.listener.onApplied?.(proposal)
       }
       if (proposal.session === this.self && result !== undefined) this.#proposals.settle(proposal.number, result)
-    }
-  }
-
-  #serveReads(running: EpochRun): void {
-    for (const [read, { deps, ready }] of this.#reads) {
-      if (deps === null || !coversDeps(running.executor.executedUpTo, deps)) continue
-      this.#reads.delete(read)
-      ready()
     }
   }
 
@@ -698,10 +689,7 @@ export class Engine {
       if (role === 'voter') running.holders.add(this.self)
     }
     for (const [peer, { accepted }] of this.#peers) if (accepted) this.#inbox.push({ kind: 'connected', peer })
-    for (const [read, pending] of this.#reads) {
-      pending.deps = null // [RD2] the epoch ended meanwhile: start over in this one
-      this.#inbox.push({ kind: 'read', read, footprint: pending.footprint })
-    }
+    this.#reads.startOver()
     this.#settleOld(running)
     if (this.removed) this.#endPendingOfRemoved(before)
     this.#proposals.allAgain()
@@ -1150,11 +1138,7 @@ export class Engine {
         this.#fetchFromAhead()
       }
     }
-    const needs = running.executor.needs.slice()
-    for (const { deps } of this.#reads.values()) {
-      if (deps !== null)
-        for (let row = 0; row < needs.length; row++) needs[row] = Math.max(needs[row] ?? 0, deps[row] ?? 0)
-    }
+    const needs = mergeDeps(running.executor.needs, this.#reads.needs(running.executor.executedUpTo.length))
     this.#inbox.push({ kind: 'execution', needs, executed: running.application.executed }, { kind: 'tick' })
     if (running.role === 'observer' && this.#proposals.size > 0 && now - this.#forwardedAt > requestMs) {
       this.#proposals.allAgain()
@@ -1214,8 +1198,8 @@ export class Engine {
           why,
         ),
     )
-    for (const { failed } of this.#reads.values()) failed(why)
-    this.#reads.clear()
+    this.#reads.failAll(why)
+    this.#founding?.(why)
     for (const { reject } of this.#checkpointWaiters.splice(0)) reject(why)
     this.#changed = true
   }
