@@ -71,22 +71,37 @@ export async function requireFacts(page: Page): Promise<Facts> {
   return facts
 }
 
-/** Waits until all these pages, and nobody else, are voters, ready, and connected to each other. */
-export async function expectVoters(pages: readonly Page[]): Promise<void> {
+/** Of so many members that all want to vote: the largest odd number that is not above it. */
+function votersOf(members: number): number {
+  return members % 2 === 1 ? members : members - 1
+}
+
+/**
+ * Waits until all these pages, and nobody else, are members, ready, and connected to each other, and as many of them vote
+ * as an odd number allows. All have to name the same voters.
+ */
+export async function expectMembers(pages: readonly Page[]): Promise<void> {
+  const voters = votersOf(pages.length)
+  const expected = { status: 'ready', voters, observers: pages.length - voters, connected: pages.length - 1 }
   for (const [index, page] of pages.entries()) {
     await expect
       .poll(
         async () => {
           const facts = await factsOf(page)
-          return facts && { status: facts.status, voters: facts.voters.length, connected: facts.connected.length }
+          if (facts === undefined) return undefined
+          const { status, voters, observers, connected } = facts
+          return { status, voters: voters.length, observers: observers.length, connected: connected.length }
         },
-        { message: `page ${index + 1} is one of ${pages.length} connected voters` },
+        { message: `page ${index + 1} is one of ${pages.length} connected members` },
       )
-      .toEqual({ status: 'ready', voters: pages.length, connected: pages.length - 1 })
+      .toEqual(expected)
   }
   const all = await Promise.all(pages.map(requireFacts))
   const ids = all.map(({ id }) => id).sort()
-  for (const { voters } of all) expect(voters).toEqual(ids)
+  for (const { voters, observers } of all) {
+    expect([...voters, ...observers].sort()).toEqual(ids)
+    expect(voters).toEqual(all[0]?.voters)
+  }
 }
 
 /** Founds a room in the first page and joins with the others. */
@@ -94,7 +109,7 @@ export async function gather(pages: readonly [Page, ...Page[]], signalingUrl: st
   const [first, ...others] = pages
   const link = await foundRoom(first, signalingUrl)
   await Promise.all(others.map((page) => page.goto(link)))
-  await expectVoters(pages)
+  await expectMembers(pages)
   return link
 }
 

@@ -1,7 +1,7 @@
 // Pages that die without a word, as when a renderer or a browser crashes: whoever is left goes on, and what was answered is
 // there.
 import type { Page } from '@playwright/test'
-import { expectSameState, expectVoters, gather, requireFacts, setAll } from '../support/room.ts'
+import { expectMembers, expectSameState, gather, requireFacts, setAll } from '../support/room.ts'
 import { type Answer, soFar, startRun, stopRun } from '../support/run.ts'
 import { expect, test } from '../support/test.ts'
 
@@ -171,7 +171,7 @@ test('when the whole browser dies in the middle of a run, no acknowledged write 
 
   const reopened = await profile.open(3)
   await Promise.all(reopened.map((page) => page.goto(link)))
-  await expectVoters(reopened)
+  await expectMembers(reopened)
   const after = await Promise.all(reopened.map(requireFacts))
   expect(after.map(({ id }) => id).sort()).toEqual(before.map(({ id }) => id).sort())
   const state = await expectSameState(reopened)

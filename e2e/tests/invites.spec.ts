@@ -61,7 +61,8 @@ test('a tab that joins late with a wrong secret connects to nobody, sees nothing
   // Where the state is, the same look finds it.
   await expect.poll(() => storedText(pages[0])).toContain('secret-later')
   for (const member of pages) {
-    expect((await requireFacts(member)).voters).toHaveLength(2)
+    const { voters, observers } = await requireFacts(member)
+    expect([...voters, ...observers]).toHaveLength(2)
     expect(await member.evaluate(() => window.wepaxos?.room.peers.length)).toBe(1)
   }
 })

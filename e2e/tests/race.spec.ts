@@ -1,6 +1,6 @@
 // Two tabs want the same thing at the same moment.
 import type { Page } from '@playwright/test'
-import { expectSameState, gather } from '../support/room.ts'
+import { expectSameState, gather, requireFacts } from '../support/room.ts'
 import { expect, test } from '../support/test.ts'
 
 const rounds = 100
@@ -16,12 +16,7 @@ function claim(page: Page, expected: string, wanted: string) {
   )
 }
 
-test('two tabs race compareAndSet for 100 rounds: one wins each, and both know who', async ({
-  signaling,
-  openTabs,
-}) => {
-  const [left, right] = await openTabs(2)
-  await gather([left, right], signaling.url)
+async function race(left: Page, right: Page): Promise<void> {
   await left.evaluate(() => window.wepaxos?.replica.mutate.create('prize', 'nobody').done)
 
   let holder = 'nobody'
@@ -42,4 +37,23 @@ test('two tabs race compareAndSet for 100 rounds: one wins each, and both know w
   test.info().annotations.push({ type: 'wins', description: `left ${wins.left}, right ${wins.right}` })
   const state = await expectSameState([left, right])
   expect(state.get('prize')).toMatchObject({ value: holder, version: rounds + 1 })
+}
+
+test('two tabs of three voters race compareAndSet for 100 rounds: one wins each, and both know who', async ({
+  signaling,
+  openTabs,
+}) => {
+  const pages = await openTabs(3)
+  await gather(pages, signaling.url)
+  await race(pages[0], pages[1])
+  await expectSameState(pages)
+})
+
+test('a tab that votes and one that only observes race as equals', async ({ signaling, openTabs }) => {
+  const [left, right] = await openTabs(2)
+  await gather([left, right], signaling.url)
+  const [{ id: voter, voters }, { observers }] = [await requireFacts(left), await requireFacts(right)]
+  expect(voters).toEqual([voter])
+  expect(observers).toHaveLength(1)
+  await race(left, right)
 })

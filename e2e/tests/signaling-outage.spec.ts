@@ -1,5 +1,5 @@
 // The signaling server only introduces: who is connected goes on without it.
-import { expectSameState, expectVoters, factsOf, gather, setAll } from '../support/room.ts'
+import { expectMembers, expectSameState, factsOf, gather, setAll } from '../support/room.ts'
 import { expect, test } from '../support/test.ts'
 
 test('commands go on while the signaling server is away, and a fourth page joins when it is back', async ({
@@ -26,7 +26,7 @@ test('commands go on while the signaling server is away, and a fourth page joins
   expect(await factsOf(fourth)).toBeUndefined()
 
   await signaling.start()
-  await expectVoters([...pages, fourth])
+  await expectMembers([...pages, fourth])
   for (const page of pages) await expect(page.getByTestId('banner-signaling')).toBeHidden()
   await setAll(fourth, { fourth: 4 })
   const after = await expectSameState([...pages, fourth])

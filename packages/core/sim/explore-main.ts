@@ -2,8 +2,10 @@
 // ends, prints a table and one JSON line, and exits non-zero at a violation, whose shortest way there it tells.
 import { parseArgs } from 'node:util'
 import { explore } from './explore.ts'
-import { scenarios } from './explore-scenarios.ts'
+import { preparedScenarios } from './explore-prepared.ts'
+import { scenarios as wholeScenarios } from './explore-scenarios.ts'
 
+const scenarios = [...wholeScenarios, ...preparedScenarios]
 const { values, positionals } = parseArgs({
   options: { 'states-max': { type: 'string', default: '3000000' } },
   allowPositionals: true,

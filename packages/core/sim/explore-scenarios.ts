@@ -14,6 +14,15 @@ export const scenarios: readonly Scenario[] = [
     recoveries: 1,
   },
   {
+    name: 'two-voters',
+    n: 2,
+    commands: [
+      { row: 0, command: write1 },
+      { row: 1, command: write2 },
+    ],
+    recoveries: 1,
+  },
+  {
     name: 'two-commands',
     n: 3,
     commands: [
@@ -29,6 +38,9 @@ export const scenarios: readonly Scenario[] = [
       { row: 1, command: write2 },
     ],
     recoveries: 1,
+    recoverers: [2],
+    recoverable: [{ row: 0, seq: 1 }],
+    fastPathTimeouts: false,
   },
   {
     name: 'two-voters-barrier',

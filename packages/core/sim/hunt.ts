@@ -1,6 +1,7 @@
 // Looks for a broken promise until one is found or the time is over: small explorations first, then random walks of both kinds
 // with 3, 5 and 7 replicas in turn, from given seeds. The real code or a mutant, whichever is loaded.
 import { explore, reasonOf } from './explore.ts'
+import { preparedScenarios } from './explore-prepared.ts'
 import { scenarios } from './explore-scenarios.ts'
 import { walk } from './walk.ts'
 
@@ -35,7 +36,7 @@ export function hunt({ firstSeed, explore: names, walksMax, seconds }: HuntOptio
   const passed = () => (performance.now() - startedAt) / 1_000
   let walks = 0
   const end = (found: Found | null): Hunt => ({ found, walks, seconds: Math.round(passed() * 10) / 10 })
-  for (const scenario of scenarios.filter(({ name }) => names.includes(name))) {
+  for (const scenario of [...preparedScenarios, ...scenarios].filter(({ name }) => names.includes(name))) {
     const { states, violation } = explore(scenario, { statesMax: 100_000, finishes: 20 })
     if (violation !== null) {
       return end({ by: `explore ${scenario.name}`, after: states, seed: null, reason: violation.reason })

@@ -7,7 +7,7 @@ import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { faultKinds } from './faults.ts'
 import { writeHistory } from './history.ts'
-import { type Outcome, runJobs } from './jobs.ts'
+import { type JobResult, type Outcome, runJobs } from './jobs.ts'
 import { addFigures, figureTable, noFigures } from './report.ts'
 import { commandOf, describeFailure, shrink } from './shrink.ts'
 import { SimulationFailure, type SimulationOptions, simulate } from './simulate.ts'
@@ -84,10 +84,12 @@ async function runHere(): Promise<Outcome> {
   return { figures, passed: seeds, failed: null }
 }
 
-async function explain(failed: number): Promise<void> {
+async function explain({ seed: failed, failure }: JobResult): Promise<void> {
   try {
     await simulate(optionsOf(failed))
-    console.error(`seed ${failed} failed, and does not when repeated: the simulation is not deterministic`)
+    console.error(
+      `${failure}\nThis does not come again when seed ${failed} is repeated: something is not deterministic`,
+    )
   } catch (error) {
     if (!(error instanceof SimulationFailure)) throw error
     console.error(`${error.message}\n${commandOf(error.options)}\nshrinking …`)
@@ -117,7 +119,7 @@ async function main(): Promise<void> {
       : await runHere()
   const { figures, passed, failed } = outcome
   console.log(figureTable(figures))
-  if (failed !== null) await explain(failed.seed)
+  if (failed !== null) await explain(failed)
   const failures = failed === null ? 0 : 1
   console.log(
     JSON.stringify({

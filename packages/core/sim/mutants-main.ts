@@ -26,7 +26,7 @@ console.log(`first seed ${seed}`)
 console.log(`${'mutation'.padEnd(width)}  rule    found by                     after       seed  seconds  as`)
 const results = []
 for (const mutation of wanted) {
-  const hunt = await huntMutant(mutation, { seed, seconds, walks: 1_000_000, explore: ['one-command'] })
+  const hunt = await huntMutant(mutation, { seed, seconds, walks: 1_000_000, explore: mutation.explore ?? [] })
   const { found } = hunt
   results.push({ name: mutation.name, rule: mutation.rule, walks: hunt.walks, seconds: hunt.seconds, found })
   const cells = [

@@ -10,6 +10,8 @@ export interface Mutation {
   readonly file: string
   /** Each `find` occurs exactly once in the file. */
   readonly edits: readonly { readonly find: string; readonly replace: string }[]
+  /** Explorations that are made before the walks. */
+  readonly explore?: readonly string[]
 }
 
 export const mutations: readonly Mutation[] = [
@@ -17,6 +19,7 @@ export const mutations: readonly Mutation[] = [
     name: 'one-ballot-for-promise-and-vote',
     rule: 'RC2',
     file: 'protocol/recovery.ts',
+    explore: ['two-accepted-values'],
     edits: [
       {
         find: ': { ...before, promisedBallot: ballot }',
@@ -29,6 +32,7 @@ export const mutations: readonly Mutation[] = [
     name: 'fast-quorum-of-n-f',
     rule: 'CO3',
     file: 'protocol/pre-accept.ts',
+    explore: ['four-of-seven'],
     edits: [{ find: 'own && attempt.unchanged >= quorums.fast', replace: 'own && attempt.unchanged >= quorums.slow' }],
   },
   {
@@ -63,6 +67,7 @@ export const mutations: readonly Mutation[] = [
     name: 'pre-accept-after-a-promise',
     rule: 'CO2',
     file: 'protocol/pre-accept.ts',
+    explore: ['one-command'],
     edits: [
       {
         find: 'if (refusePassed(state, from, id, 0, effects)) return\n  const before = state.log.get(id)',
@@ -73,17 +78,6 @@ export const mutations: readonly Mutation[] = [
         find: "const instance: KnownInstance = {\n    id,\n    phase: 'preaccepted',\n    promisedBallot: 0,\n    acceptedBallot: 0,\n    command,\n    deps,\n    initCommand: command,\n    initDeps: message.deps,",
         replace:
           "const instance: KnownInstance = {\n    id,\n    phase: 'preaccepted',\n    promisedBallot: before?.promisedBallot ?? 0,\n    acceptedBallot: 0,\n    command,\n    deps,\n    initCommand: command,\n    initDeps: message.deps,",
-      },
-    ],
-  },
-  {
-    name: 'repeated-pre-accept-computed-anew',
-    rule: 'CO2',
-    file: 'protocol/pre-accept.ts',
-    edits: [
-      {
-        find: "message: { type: 'PreAcceptOk', id, deps: before.deps }",
-        replace: "message: { type: 'PreAcceptOk', id, deps: mergeDeps(message.deps, state.index.conflicts(command)) }",
       },
     ],
   },
@@ -141,6 +135,7 @@ export const mutations: readonly Mutation[] = [
     name: 'commit-refused-after-a-higher-promise',
     rule: 'CO6',
     file: 'protocol/commit.ts',
+    explore: ['one-command'],
     edits: [
       {
         find: 'const before = state.log.get(message.id)\n',
@@ -175,6 +170,7 @@ export const mutations: readonly Mutation[] = [
     name: 'any-accepted-value-instead-of-the-highest',
     rule: 'RC3.2',
     file: 'protocol/recovery-decision.ts',
+    explore: ['two-accepted-values'],
     edits: [
       {
         find: '(accepted === undefined || known.acceptedBallot > accepted.ballot)',
@@ -209,6 +205,7 @@ export const mutations: readonly Mutation[] = [
     name: 'too-small-support-overlooked',
     rule: 'RC5.2',
     file: 'protocol/recovery-decision.ts',
+    explore: ['two-coordinators-gone'],
     edits: [
       {
         find: 'if (supporters === quorum.size - quorums.e && invalidating',
@@ -220,6 +217,7 @@ export const mutations: readonly Mutation[] = [
     name: 'validate-records-nothing',
     rule: 'RC4',
     file: 'protocol/recovery.ts',
+    explore: ['validated-by-two'],
     edits: [
       { find: '? { ...before, initCommand: command, initDeps: deps }', replace: '? before' },
       { find: ': { ...before, command, initCommand: command, initDeps: deps }', replace: ': before' },
@@ -252,6 +250,7 @@ export const mutations: readonly Mutation[] = [
     name: 'seqs-taken-again-after-a-restart',
     rule: 'DU3',
     file: 'protocol/state.ts',
+    explore: ['forgotten-proposal'],
     edits: [
       {
         find: 'nextSeq: options.restarted ? options.reservedSeq + 1 : 1,',
@@ -265,12 +264,14 @@ export const mutations: readonly Mutation[] = [
     name: 'barriers-not-last-in-a-component',
     rule: 'EX3',
     file: 'execution/executor.ts',
+    explore: ['two-voters-barrier'],
     edits: [{ find: 'Number(isBarrier(a)) - Number(isBarrier(b)) || a.seq', replace: 'a.seq' }],
   },
   {
     name: 'component-in-order-of-arrival',
     rule: 'EX3',
     file: 'execution/executor.ts',
+    explore: ['two-voters'],
     edits: [{ find: '|| a.seq - b.seq || a.row - b.row', replace: '' }],
   },
 ]

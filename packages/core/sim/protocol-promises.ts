@@ -1,11 +1,12 @@
 // What a cluster of protocol replicas promises about everything that was ever committed or executed in an epoch, checked
-// the moment it happens: Validity, Agreement, Visibility, one order for conflicting commands. Remembers over crashes.
+// the moment it happens: Validity, Agreement, Visibility, one order for conflicting commands, a barrier after all that it
+// depends on. Remembers over crashes.
 import { type Command, commandsConflict, equalCommands } from '../src/protocol/command.ts'
 import { dependsOn, equalDeps } from '../src/protocol/deps.ts'
 import { formatInstanceId, type InstanceId, type Row } from '../src/protocol/ids.ts'
 import { type CommittedInstance, type InstanceKey, instanceKey } from '../src/protocol/instance.ts'
 
-export type PromiseName = 'Validity' | 'Agreement' | 'Visibility' | 'Order' | 'Invariant' | 'Liveness'
+export type PromiseName = 'Validity' | 'Agreement' | 'Visibility' | 'Order' | 'Cut' | 'Invariant' | 'Liveness'
 
 /** One of the promises does not hold. */
 export class BrokenPromise extends Error {
@@ -82,6 +83,7 @@ export class ProtocolPromises {
   /** The conflicting commands that were executed before a command are the same at every replica and in each of its lives. */
   noteExecution(by: Row, instance: CommittedInstance, before: readonly CommittedInstance[]): void {
     const key = instanceKey(instance.id)
+    if (instance.command.kind === 'barrier') this.#checkCut(by, instance, before)
     const conflicting = before.filter((other) => commandsConflict(other.command, instance.command))
     const first = this.#before.get(key)
     if (first === undefined) {
@@ -93,6 +95,18 @@ export class ProtocolPromises {
       throw new BrokenPromise(
         'Order',
         `${by} executed ${formatInstanceId(instance.id)} after ${here || 'nothing'} of what conflicts, another replica otherwise`,
+      )
+    }
+  }
+
+  /** [EX3] Nothing that a barrier depends on is void: the cut is the barrier's closure. */
+  #checkCut(by: Row, barrier: CommittedInstance, before: readonly CommittedInstance[]): void {
+    const executed = new Set(before.map(({ id }) => instanceKey(id)))
+    for (const [key, { id, command }] of this.#decided) {
+      if (command.kind !== 'application' || !dependsOn(barrier.deps, id) || executed.has(key)) continue
+      throw new BrokenPromise(
+        'Cut',
+        `${by} executed the barrier ${formatInstanceId(barrier.id)} before ${formatInstanceId(id)}, which it depends on`,
       )
     }
   }

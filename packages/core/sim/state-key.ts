@@ -2,7 +2,7 @@
 // ticks that the explorer makes. Whatever a ReplicaState comes to hold is part of the name unless it is left out below, so
 // a forgotten field costs time, never a state that is taken for another.
 import type { Command } from '../src/protocol/command.ts'
-import { type InstanceKey, instanceKey } from '../src/protocol/instance.ts'
+import { type Instance, type InstanceKey, instanceKey } from '../src/protocol/instance.ts'
 import type { Message } from '../src/protocol/message.ts'
 import type { ReplicaState } from '../src/protocol/state.ts'
 import type { ProtocolPromises } from './protocol-promises.ts'
@@ -122,6 +122,24 @@ function nameOfReplica(state: ReplicaState, commands: readonly Command[]): strin
 }
 
 /**
+ * Of what waits for the disk: of the writes to one record the last counts. All messages leave together, and to a network
+ * that keeps what was ever sent, one that leaves twice has left; all else happens in its order.
+ */
+function nameOfPending({ pending }: ReplicaHost): string {
+  const records = new Map<InstanceKey, Instance>()
+  const messages = new Set<string>()
+  const others: string[] = []
+  let reserved = 0
+  for (const one of pending) {
+    if (one.kind === 'persist' || one.kind === 'keep') records.set(instanceKey(one.instance.id), one.instance)
+    else if (one.kind === 'reserve') reserved = Math.max(reserved, one.upTo)
+    else if (one.kind === 'send') messages.add(`${one.to.join()} ${nameOfMessage(one.message)}`)
+    else others.push(nameOf(one))
+  }
+  return `${nameOf(records)} ${reserved} ${[...messages].sort().join(' ')} ${others.join(' ')}`
+}
+
+/**
  * `commands` are all that are proposed in the run, and Nop. The executor is named by what it was handed and in which order
  * it executed: what it does next depends on these alone.
  */
@@ -130,7 +148,7 @@ export function nameOfHost(host: ReplicaHost, commands: readonly Command[]): str
   const parts = [
     `disk=${nameOf(byKey(host.disk.values()))}`,
     `reserved=${host.diskReservedSeq} restart=${host.restartSeq}`,
-    `pending=${nameOf(host.pending)}`,
+    `pending=${nameOfPending(host)}`,
     state === null ? 'down' : nameOfReplica(state, commands),
     `commits=${nameOf(byKey(host.commits).map(({ id }) => instanceKey(id)))}`,
     `executed=${nameOf(host.executed.map(({ id }) => instanceKey(id)))}`,

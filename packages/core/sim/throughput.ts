@@ -21,7 +21,7 @@ export interface Throughput {
 export type Delays = 'even' | 'uneven'
 
 const inFlight = 2
-const measuredMs = 500
+const measuredMs = 200
 
 export async function measureThroughput(replicas: number, seed: number, delays: Delays): Promise<Throughput> {
   const stage = new Stage(seed)
@@ -34,7 +34,7 @@ export async function measureThroughput(replicas: number, seed: number, delays: 
   const count = () => answered.map((read) => read())
   const sum = (counts: readonly number[]) => counts.reduce((all, one) => all + one, 0)
   const perSecond = (commands: number) => Math.round((commands * 1_000) / measuredMs)
-  await stage.pass(500)
+  await stage.pass(50)
   const first = count()
   await stage.pass(measuredMs)
   const second = count()

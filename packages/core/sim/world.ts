@@ -93,12 +93,12 @@ function before(a: Event, b: Event | undefined): boolean {
 }
 
 /**
- * All microtasks that can run have run. Node takes its queue of ticks up again only when the queue of microtasks is empty,
- * those that microtasks added among them; so this waits for exactly that, and not, as setImmediate would, for a turn of
- * the event loop, in which nothing can be ready.
+ * All microtasks that can run have run. A tick that a microtask asks for comes when Node's queue of microtasks is empty,
+ * those that microtasks added among them: exactly then. (One that anything else asks for comes before them.) setImmediate
+ * would wait for a turn of the event loop besides, in which nothing can be ready.
  */
 function settled(): Promise<void> {
-  return new Promise((resolve) => process.nextTick(resolve))
+  return new Promise((resolve) => queueMicrotask(() => process.nextTick(resolve)))
 }
 
 /** The clock of one process: its timers end with it, it may stand still for a while (a frozen page), and jump ahead. */

@@ -32,9 +32,7 @@ export function describeStatus(status: Status, { members, slowQuorum }: StatusFa
       return {
         label: 'No quorum',
         tone: 'warn',
-        meaning:
-          `${status.reachable} of ${count(status.members, 'voter')} can be reached, and ${status.needed} are needed to decide. ` +
-          'What you change now waits; reading goes on.',
+        meaning: `${describeReach(status)} What you change now waits; reading goes on.`,
       }
     case 'removed':
       return {
@@ -49,11 +47,25 @@ export function describeStatus(status: Status, { members, slowQuorum }: StatusFa
   }
 }
 
+function describeReach({ reachable, needed, members }: Extract<Status, { kind: 'no-quorum' }>): string {
+  if (members === 1) return 'The only voter can not be reached.'
+  return `${reachable} of ${count(members, 'voter')} can be reached, and ${needed} are needed to decide.`
+}
+
 function describeReady(members: readonly Member[], slowQuorum: number): string {
   const voters = members.filter((member) => member.role === 'voter')
   const self = members.find((member) => member.self)
-  if (self?.role === 'observer') return 'This replica follows what the voters decide, and has no vote of its own.'
-  if (voters.length <= 1) return 'This is the only voter: it decides alone, and no other page has a copy yet.'
+  if (self?.role === 'observer') {
+    return voters.length === 1
+      ? 'Another page decides alone. This one keeps a copy and has no vote: an odd number of pages votes, so a third page brings both in.'
+      : 'This replica keeps a copy and has no vote of its own: an odd number of pages votes, and a voter proposes what you change.'
+  }
+  if (voters.length <= 1) {
+    const copies = members.length - voters.length
+    return copies === 0
+      ? 'This is the only voter: it decides alone, and no other page has a copy yet.'
+      : `This is the only voter: it decides alone, and ${copies === 1 ? 'one other page keeps a copy' : `${copies} other pages keep copies`}. With a third page here, three vote and any one may be away.`
+  }
   const spare = voters.length - slowQuorum
   const rule = `Each change is agreed on by ${slowQuorum} of ${voters.length} voters.`
   if (spare <= 0) return `${rule} Both are needed: when one goes away, changes wait for it.`
@@ -90,6 +102,7 @@ export interface LeaveAdvice {
 /** What leaving now would mean for the others. */
 export function adviseLeaving(members: readonly Member[]): LeaveAdvice {
   const others = members.filter((member) => !member.self)
+  const here = others.filter((member) => member.connected)
   if (others.length === 0) {
     return {
       kind: 'last',
@@ -97,19 +110,26 @@ export function adviseLeaving(members: readonly Member[]): LeaveAdvice {
     }
   }
   const voters = others.filter((member) => member.role === 'voter')
-  const reachable = voters.filter((member) => member.connected).length
-  const needed = Math.floor(voters.length / 2) + 1
   const voting = members.some((member) => member.self && member.role === 'voter')
-  // With no other voter an observer takes over the vote.
-  if (voting && voters.length > 0 && reachable < needed) {
+  if (voting && here.length === 0) {
     return {
       kind: 'would-stop-the-others',
-      text: `Without you there are ${count(voters.length, 'voter')}. ${needed} of them would be needed to decide anything, and ${reachable} can be reached. Wait until more are here.`,
+      text: 'None of the others is here, so nobody could take over what you hold. Wait until somebody is back.',
+    }
+  }
+  const reachable = voters.filter((member) => member.connected).length
+  // The number of voters is kept odd: of an even number one would observe. With no other voter an observer takes over.
+  const seats = voters.length % 2 === 1 ? voters.length : Math.max(0, voters.length - 1)
+  const needed = Math.floor(seats / 2) + 1
+  if (voting && seats > 0 && reachable < needed) {
+    return {
+      kind: 'would-stop-the-others',
+      text: `Without you ${count(seats, 'replica')} would vote. ${needed} of them would be needed to decide anything, and ${reachable} can be reached. Wait until more are here.`,
     }
   }
   return {
     kind: 'go',
-    text: 'This replica stops being a member, so the others need not wait for it any more, and its copy in this browser is erased. If you only want to go on later, close the tab instead: the room waits for you.',
+    text: 'This replica stops being a member, so the others need not wait for it any more, and its copy in this browser is erased. If you only want to go on later, close the tab instead: this replica is taken up again when you come back.',
   }
 }
 

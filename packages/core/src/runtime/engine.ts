@@ -98,6 +98,9 @@ interface Peer {
 type PerformedEffect = Exclude<Effect, { kind: 'persist' | 'keep' | 'reserve' | 'sync' }>
 
 const earlyFramesMax = 256
+/** How long execution may hold a turn up, and its steps between two looks at the clock. */
+const executionMs = 3
+const executionSteps = 256
 /** What is proposed for a read that has to be ordered like a command: nothing to execute. */
 const readPayload = new Uint8Array()
 /** Bytes that wait for a peer's link; what is said to it beyond that is lost, as on any bad link. */
@@ -137,7 +140,10 @@ export class Engine {
   #keptAt = Number.NEGATIVE_INFINITY
   #inbox: Input[] = []
   #turning = false
+  /** Set while the rest of a backlog is due. */
+  #stopExecution: (() => void) | null = null
   #turnDue = false
+  #flushDue = false
   /** Ends the waiting for the founding to be durable. */
   #founding: ((why: WepaxosError) => void) | null = null
   #tickedAt = 0
@@ -355,6 +361,7 @@ export class Engine {
   async close(): Promise<void> {
     if (this.#state.kind === 'closed') return
     const failed = this.#state.kind === 'failed'
+    this.#outbox.flush()
     this.#queue.flush(true)
     this.#stop({ kind: 'closed' }, new WepaxosError('Closed', 'the replica was closed'))
     if (!failed) await this.#options.storage.close()
@@ -391,8 +398,7 @@ export class Engine {
         this.#pump()
       } while (this.#inbox.length > 0)
       this.#afterwards()
-      this.#outbox.flush()
-      this.#queue.flush()
+      this.#flushSoon()
     } catch (error) {
       this.#fail(
         error instanceof WepaxosError
@@ -585,10 +591,26 @@ export class Engine {
   #execute(): void {
     const running = this.#running
     if (running === null) return
-    running.executor.run()
+    this.#runExecutor(running)
     const { endedBy } = running.executor
     if (endedBy !== null) this.#endEpoch(running, endedBy)
     else this.#reads.serve()
+  }
+
+  /** In slices: a long backlog must not hold the page up. */
+  #runExecutor(running: EpochRun): void {
+    const { clock } = this.#options
+    const until = clock.now() + executionMs
+    while (running.executor.run(executionSteps)) {
+      if (clock.now() < until) continue
+      if (this.#stopExecution === null) {
+        this.#stopExecution = clock.after(0, () => {
+          this.#stopExecution = null
+          this.#turn(() => {})
+        })
+      }
+      return
+    }
   }
 
   #executeInstance(application: Application, instance: CommittedInstance): void {
@@ -1103,6 +1125,21 @@ export class Engine {
     })
   }
 
+  /** What the turns of one task have to say and to write goes out together: a frame and a write cost far more than what is in them. */
+  #flushSoon(): void {
+    if (this.#flushDue) return
+    this.#flushDue = true
+    queueMicrotask(() => {
+      this.#flushDue = false
+      this.#flush()
+    })
+  }
+
+  #flush(): void {
+    this.#outbox.flush()
+    this.#queue.flush()
+  }
+
   #arm(): void {
     this.#stopTimer?.()
     const busy = (this.#running?.protocol.attempts.size ?? 0) > 0
@@ -1185,6 +1222,7 @@ export class Engine {
   #stop(state: EngineState, why: WepaxosError): void {
     this.#state = state
     this.#stopTimer?.()
+    this.#stopExecution?.()
     this.#channel?.close()
     this.#channel = null
     this.#queue.stop()

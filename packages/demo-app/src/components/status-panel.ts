@@ -156,6 +156,12 @@ export class StatusPanel extends LitElement {
       <dl>
         <dt>Voters</dt>
         <dd data-testid="voters">${stats.voters}</dd>
+        ${
+          members.length > voters.length
+            ? html`<dt>Observers</dt>
+                <dd data-testid="observers">${members.length - voters.length}</dd>`
+            : nothing
+        }
         <dt>Epoch</dt>
         <dd data-testid="epoch">${stats.epoch}</dd>
         <dt>Commands executed</dt>
