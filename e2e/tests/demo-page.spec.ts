@@ -1,4 +1,5 @@
 // What a person does with the page, by its own controls; and pictures of it for people to look at.
+import type { Page } from '@playwright/test'
 import { expectSameState, gather } from '../support/room.ts'
 import { expect, test } from '../support/test.ts'
 
@@ -43,9 +44,45 @@ test('what one person adds, counts up and deletes, the others see; a picture is 
     ] as const) {
       await page.bringToFront()
       await page.emulateMedia({ colorScheme })
-      const path = test.info().outputPath(`${name}-${colorScheme}.png`)
-      await page.screenshot({ path, fullPage: true, animations: 'disabled' })
-      test.info().attachments.push({ name: `${name}-${colorScheme}`, path, contentType: 'image/png' })
+      await takePicture(page, `${name}-${colorScheme}`)
     }
   }
 })
+
+test('of two pages each says which one votes and which one observes, and what leaving would mean', async ({
+  signaling,
+  openTabs,
+}) => {
+  const [voter, observer] = await openTabs(2)
+  await gather([voter, observer], signaling.url)
+  for (const page of [voter, observer]) {
+    await expect(page.getByTestId('voters')).toHaveText('1')
+    await expect(page.getByTestId('observers')).toHaveText('1')
+    await expect(page.getByTestId('quorum')).toContainText('1 of 1 reachable, 1 needed')
+  }
+  await expect(voter.getByTestId('status-meaning')).toContainText('one other page keeps a copy')
+  await expect(observer.getByTestId('status-meaning')).toContainText('a third page brings both in')
+  await expect(observer.getByTestId('member').filter({ hasText: 'you, observer' })).toHaveCount(1)
+
+  await observer.getByTestId('new-key').fill('greeting')
+  await observer.getByTestId('new-value').fill('from the observer')
+  await observer.getByTestId('new-submit').click()
+  await expect(voter.getByTestId('row-greeting')).toBeVisible()
+  for (const [name, page] of [
+    ['voter', voter],
+    ['observer', observer],
+  ] as const) {
+    await page.bringToFront()
+    await takePicture(page, `two-pages-${name}`)
+    await page.getByTestId('leave').click()
+    await expect(page.getByTestId('leave-confirm')).toBeEnabled()
+    await takePicture(page, `two-pages-${name}-leaving`)
+    await page.keyboard.press('Escape')
+  }
+})
+
+async function takePicture(page: Page, name: string): Promise<void> {
+  const path = test.info().outputPath(`${name}.png`)
+  await page.screenshot({ path, fullPage: true, animations: 'disabled' })
+  test.info().attachments.push({ name, path, contentType: 'image/png' })
+}

@@ -2,10 +2,9 @@
 // What they do is looked at from here: invariants after each step, executions as they happen, failures.
 import { Reader } from '../src/codec/bytes.ts'
 import { controlEpoch, readControlMessage, readFrameHead } from '../src/codec/message.ts'
-import { AssertionError, must } from '../src/lib/assert.ts'
+import { AssertionError } from '../src/lib/assert.ts'
 import type { WepaxosError } from '../src/lib/errors.ts'
 import type { Random } from '../src/lib/random.ts'
-import type { ReplicaId } from '../src/protocol/ids.ts'
 import { checkInvariants } from '../src/protocol/invariants.ts'
 import { quorumsOf } from '../src/protocol/quorum.ts'
 import { defaultTimeouts, type ReplicaState } from '../src/protocol/state.ts'
@@ -95,8 +94,6 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
   readonly #diskFaults: DiskFaults
   readonly #agreement: AgreementChecker
   readonly #executions: ExecutionChecker
-  /** Ids that will never speak again, though members may still count them. */
-  readonly #lost = new Set<ReplicaId>()
 
   constructor(
     world: World,
@@ -257,7 +254,6 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
 
   /** The disk is lost, and with it all that the replica was: what comes back in its place is another. */
   loseDisk(process: Process): Process {
-    this.#lost.add(must(process.replica, 'a replica that runs').id)
     this.counts.lostDisks++
     this.#die(process)
     process.gone = true
@@ -265,24 +261,30 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
   }
 
   /**
-   * Whether what the others hold is enough to go on for ever without this one: all that still count are there, in one
-   * epoch whose start they hold, and a slow quorum of them is left.
+   * Whether the others can go on for ever without this one: all seats are taken, all who sit there run, in one epoch whose
+   * start they hold, and nobody is about to change that. So what is lost is one of the f that may be.
    */
   canLose(process: Process): boolean {
     const { replica } = process
-    if (replica === null || replica.status.kind !== 'ready' || process.leaving) return false
+    if (replica === null || replica.status.kind !== 'ready') return false
     const { epoch, voters } = replica.stats()
+    const { votersMax } = this.#options
+    const seats = votersMax - (1 - (votersMax % 2)) // the number of voters is kept odd
     const ids = replica.members.filter(({ role }) => role === 'voter').map(({ id }) => id)
-    const others = this.processes.filter(
-      (other) =>
-        other !== process &&
-        other.replica !== null &&
-        ids.includes(other.replica.id) &&
-        other.replica.stats().epoch === epoch &&
-        other.disk.newestEpoch === epoch,
+    const holders = this.processes.filter(
+      (one) =>
+        one.replica !== null &&
+        ids.includes(one.replica.id) &&
+        one.replica.stats().epoch === epoch &&
+        one.disk.newestEpoch === epoch,
     )
-    const dead = ids.filter((id) => this.#lost.has(id)).length
-    return others.length + dead + 1 === voters && others.length >= quorumsOf(voters).slow
+    return (
+      voters === seats &&
+      holders.length === voters &&
+      holders.includes(process) &&
+      voters - 1 >= quorumsOf(voters).slow &&
+      !this.processes.some(({ leaving, gone }) => leaving && !gone)
+    )
   }
 
   arm(process: Process, boundary: Boundary, left: number): void {

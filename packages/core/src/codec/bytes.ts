@@ -130,9 +130,9 @@ export class Writer {
     this.#length += 8
   }
 
-  /** The checksum of what was written. */
-  checksum(): number {
-    return checksum(this.#chunk, this.#length)
+  /** The checksum of what was written from `start` on. */
+  checksum(start = 0): number {
+    return checksum(this.#chunk, start, this.#length)
   }
 
   /** A copy of what was written. The writer stays as it is. */
@@ -300,10 +300,10 @@ function shortAscii(source: Uint8Array, start: number, end: number): string | un
   return text
 }
 
-/** FNV-1a over the first `length` bytes: notices damage, not malice. */
-export function checksum(bytes: Uint8Array, length: number): number {
+/** FNV-1a over the bytes from `start` up to `end`: notices damage, not malice. */
+export function checksum(bytes: Uint8Array, start: number, end: number): number {
   let hash = 0x811c9dc5
-  for (let at = 0; at < length; at++) hash = Math.imul(hash ^ (bytes[at] as number), 0x01000193)
+  for (let at = start; at < end; at++) hash = Math.imul(hash ^ (bytes[at] as number), 0x01000193)
   return hash >>> 0
 }
 

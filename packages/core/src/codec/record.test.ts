@@ -13,6 +13,7 @@ import {
   decodeReservation,
   encodeIdentity,
   encodeInstance,
+  encodeInstances,
   encodeReservation,
   RECORD_VERSION,
 } from './record.ts'
@@ -136,6 +137,22 @@ describe.each(examples)('a record: $name', ({ name, bytes, decode, value }) => {
       expect(() => decode(resealed(other))).toThrow(/record version/)
     }
   })
+})
+
+test('several records in one chunk are the same bytes as one by one', () => {
+  const instances: Instance[] = [1, 2, 3].map((seq) => ({
+    id: { row: 0, seq },
+    phase: 'preaccepted',
+    promisedBallot: 0,
+    acceptedBallot: 0,
+    command,
+    deps: [seq - 1, 0, 0],
+    initCommand: command,
+    initDeps: [0, 0, 0],
+  }))
+  const together = encodeInstances(instances, voters)
+  expect(together.map(hex)).toEqual(instances.map((instance) => hex(encodeInstance(instance, voters))))
+  expect(encodeInstances([], voters)).toEqual([])
 })
 
 /** With the checksum that its bytes ask for: FNV-1a, little-endian. */

@@ -32,7 +32,7 @@ function open(bytes: Uint8Array): Reader {
   const length = bytes.length - 4
   let sum = 0
   for (let at = 3; at >= 0; at--) sum = sum * 256 + (bytes[length + at] ?? 0)
-  if (sum !== checksum(bytes, length)) reader.fail('the checksum of a record is off')
+  if (sum !== checksum(bytes, 0, length)) reader.fail('the checksum of a record is off')
   const body = new Reader(bytes.subarray(0, length))
   const version = body.byte()
   if (version !== RECORD_VERSION) body.fail(`record version ${version} is not known here, only ${RECORD_VERSION}`)
@@ -50,8 +50,31 @@ function begin(): Writer {
 const phases = ['none', 'preaccepted', 'accepted', 'committed'] as const
 const phaseTags = { none: 0, preaccepted: 1, accepted: 2, committed: 3 } as const
 
+/**
+ * The records of several instances, in order: views of one chunk of bytes, for a large allocation each would cost more
+ * than the encoding.
+ */
+export function encodeInstances(instances: Iterable<Instance>, voters: readonly ReplicaId[]): Uint8Array[] {
+  writer.reset()
+  const ends: number[] = []
+  for (const instance of instances) {
+    const start = writer.length
+    writer.byte(RECORD_VERSION)
+    writeInstance(writer, instance, voters)
+    writer.uint32(writer.checksum(start))
+    ends.push(writer.length)
+  }
+  const chunk = writer.finish()
+  return ends.map((end, index) => chunk.subarray(ends[index - 1] ?? 0, end))
+}
+
 export function encodeInstance(instance: Instance, voters: readonly ReplicaId[]): Uint8Array {
   const out = begin()
+  writeInstance(out, instance, voters)
+  return seal(out)
+}
+
+function writeInstance(out: Writer, instance: Instance, voters: readonly ReplicaId[]): void {
   writeId(out, instance.id)
   const { initCommand, initDeps } = instance
   const initKnown = initCommand !== null && initDeps !== null
@@ -69,7 +92,6 @@ export function encodeInstance(instance: Instance, voters: readonly ReplicaId[])
     if (!sameCommand) writeCommand(out, initCommand, voters)
     if (!sameDeps) writeDeps(out, initDeps)
   }
-  return seal(out)
 }
 
 /** Throws DecodeError. */

@@ -1,6 +1,7 @@
 // Group commit: what is to be made durable gathers in one batch while the batch before it is being written, and what has to
 // wait for it is called when it is durable, in order (docs/protocol.md, section 6).
-import { encodeInstance, encodeReservation, type Reservation } from '../codec/record.ts'
+import { encodeInstances, encodeReservation, type Reservation } from '../codec/record.ts'
+import { must } from '../lib/assert.ts'
 import type { Epoch, ReplicaId } from '../protocol/ids.ts'
 import { type Instance, type InstanceKey, instanceKey } from '../protocol/instance.ts'
 import type { Storage, StoredCheckpoint, StoredInstance, StoredMeta, WriteBatch } from '../storage/storage.ts'
@@ -159,9 +160,11 @@ function toWriteBatch(batch: Gathering): WriteBatch {
   const instances: StoredInstance[] = []
   for (const [epoch, { voters, instances: byKey }] of batch.epochs) {
     if (epoch < batch.dropEpochsBefore) continue
-    for (const instance of byKey.values()) {
-      const { row, seq } = instance.id
-      instances.push({ epoch, row, seq, bytes: encodeInstance(instance, voters) })
+    const records = encodeInstances(byKey.values(), voters)
+    let at = 0
+    for (const { id } of byKey.values()) {
+      const bytes = must(records[at++], 'a record for each instance')
+      instances.push({ epoch, row: id.row, seq: id.seq, bytes })
     }
   }
   const meta: StoredMeta[] = [...batch.meta].map(([name, bytes]) => ({ name, bytes }))
