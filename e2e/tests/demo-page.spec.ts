@@ -61,7 +61,7 @@ test('of two pages each says which one votes and which one observes, and what le
     await expect(page.getByTestId('quorum')).toContainText('1 of 1 reachable, 1 needed')
   }
   await expect(voter.getByTestId('status-meaning')).toContainText('one other page keeps a copy')
-  await expect(observer.getByTestId('status-meaning')).toContainText('a third page brings both in')
+  await expect(observer.getByTestId('status-meaning')).toContainText('when a third one comes')
   await expect(observer.getByTestId('member').filter({ hasText: 'you, observer' })).toHaveCount(1)
 
   await observer.getByTestId('new-key').fill('greeting')

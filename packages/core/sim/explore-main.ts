@@ -22,16 +22,16 @@ if (unknown.length > 0) {
 }
 
 const wanted = scenarios.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
-const columns = ['states', 'transitions', 'replica states', 'depth', 'finishes', 'seconds']
+const columns = ['states', 'steps', 'of a replica', 'depth', 'fair ends', 'seconds']
 const width = Math.max(...wanted.map(({ name }) => name.length))
-console.log(`${'scenario'.padEnd(width)} ${columns.map((column) => column.padStart(14)).join('')}  all`)
+console.log(`${'scenario'.padEnd(width)} ${columns.map((column) => column.padStart(14)).join('')}  complete`)
 const results = []
 for (const scenario of wanted) {
   const result = explore(scenario, { statesMax })
   results.push(result)
-  const { states, transitions, replicaStates, depth, finishes, seconds, complete, violation } = result
+  const { states, transitions, replicaStates, depth, wholeDepth, finishes, seconds, complete, violation } = result
   const figures = [states, transitions, replicaStates, depth, finishes, seconds].map((one) => String(one).padStart(14))
-  console.log(`${scenario.name.padEnd(width)} ${figures.join('')}  ${complete ? 'yes' : 'no'}`)
+  console.log(`${scenario.name.padEnd(width)} ${figures.join('')}  ${complete ? 'yes' : `no: all within ${wholeDepth} actions`}`)
   if (violation !== null) {
     console.log(`\n${scenario.name}: ${violation.reason}`)
     for (const [index, line] of violation.trace.entries()) console.log(`  ${String(index + 1).padStart(3)}. ${line}`)

@@ -26,7 +26,14 @@ import { nameOfCommand, nameOfHost, nameOfMessage, nameOfPromises } from './stat
 /** One thing that happens to the cluster. */
 export type Action =
   | { readonly kind: 'propose'; readonly command: number }
-  | { readonly kind: 'deliver'; readonly from: Row; readonly to: Row; readonly message: Message }
+  | {
+      readonly kind: 'deliver'
+      readonly from: Row
+      readonly to: Row
+      readonly message: Message
+      /** The explorer's for the message. */
+      readonly number: number
+    }
   | { readonly kind: 'fastPathTimeout'; readonly row: Row }
   | { readonly kind: 'recover'; readonly row: Row; readonly id: InstanceId }
   | { readonly kind: 'write'; readonly row: Row }
@@ -69,6 +76,8 @@ export interface Exploration {
   readonly replicaStates: number
   /** Actions of the longest of the shortest ways to a state. */
   readonly depth: number
+  /** Every state that so many actions lead to was visited, with all that may happen there. */
+  readonly wholeDepth: number
   /** Whether every state within the scenario's bounds was visited. */
   readonly complete: boolean
   /** States from which a fair run was made to its end. */
@@ -118,6 +127,8 @@ interface LocalState {
   readonly parent: number
   readonly operations: readonly TimedOperation[]
   readonly outcomes: Map<string, Outcome>
+  /** The same for messages, by their numbers. */
+  readonly deliveries: Map<number, Outcome>
   readonly isUp: boolean
   readonly canPropose: boolean
   readonly nextSeq: Seq
@@ -150,11 +161,7 @@ interface GlobalState {
   readonly index: number
 }
 
-interface FlightName {
-  readonly from: Row
-  readonly to: Row
-  readonly message: Message
-}
+type Delivery = Action & { readonly kind: 'deliver' }
 
 class Explorer {
   readonly #scenario: Scenario
@@ -162,7 +169,7 @@ class Explorer {
   readonly #recoverable: readonly InstanceId[]
   readonly #locals: LocalState[] = []
   readonly #localByName = new Map<string, number>()
-  readonly #messages: FlightName[] = []
+  readonly #messages: Delivery[] = []
   readonly #messageByName = new Map<string, number>()
   readonly #promises: ProtocolPromises[] = []
   readonly #promisesByName = new Map<string, number>()
@@ -186,11 +193,17 @@ class Explorer {
 
   run({ statesMax = 5_000_000, finishes = 200 }: ExploreOptions): Exploration {
     const startedAt = performance.now()
-    let level: GlobalState[] = [this.#initial()]
+    let level: GlobalState[]
+    try {
+      level = [this.#initial()]
+    } catch (error) {
+      return { ...this.#figures(startedAt), violation: { reason: reasonOf(error), trace: ['… in what happens before'] } }
+    }
     let depth = 0
     let complete = true
-    let violation: Counterexample | null = null
-    search: while (level.length > 0) {
+    let violation = this.#finish(0)
+    let wholeDepth = 0
+    search: while (level.length > 0 && violation === null) {
       const next: GlobalState[] = []
       for (const state of level) {
         for (const action of this.#possible(state)) {
@@ -203,34 +216,40 @@ class Explorer {
             break search
           }
           if (after === null) continue
-          if (this.#seen.size > statesMax) {
+          next.push(after)
+          if (this.#seen.size >= statesMax) {
             complete = false
+            depth++
             break search
           }
-          next.push(after)
         }
       }
+      wholeDepth = depth
       if (next.length > 0) depth++
       level = next
     }
-    let finished = 0
+    let finished = 1
     if (violation === null) {
       const every = Math.max(1, Math.floor(this.#seen.size / finishes))
-      for (let index = this.#seen.size - 1; index >= 0 && violation === null; index -= every) {
+      for (let index = this.#seen.size - 1; index > 0 && violation === null; index -= every) {
         violation = this.#finish(index)
         finished++
       }
     }
+    return { ...this.#figures(startedAt), depth, wholeDepth, complete, finishes: finished, violation }
+  }
+
+  #figures(startedAt: number): Omit<Exploration, 'violation'> {
     return {
       name: this.#scenario.name,
       states: this.#seen.size,
       transitions: this.#transitions,
       replicaStates: this.#locals.length,
-      depth,
-      complete,
-      finishes: finished,
+      depth: 0,
+      wholeDepth: 0,
+      complete: false,
+      finishes: 0,
       seconds: Math.round((performance.now() - startedAt) / 10) / 100,
-      violation,
     }
   }
 
@@ -243,7 +262,7 @@ class Explorer {
     })
     const messages = new Set<number>()
     for (const { from, to, message } of cluster.everSent) {
-      if (this.#isSent(from, to, message)) messages.add(this.#internMessage({ from, to, message }))
+      if (this.#isSent(from, to, message)) messages.add(this.#internMessage(from, to, message))
     }
     let proposed = 0
     this.#scenario.commands.forEach(({ command }, bit) => {
@@ -268,8 +287,8 @@ class Explorer {
       if ((state.proposed & (1 << bit)) === 0 && local(row).canPropose) yield { kind: 'propose', command: bit }
     }
     for (const number of state.messages) {
-      const flight = must(this.#messages[number], 'a named message')
-      if (local(flight.to).isUp) yield { kind: 'deliver', ...flight }
+      const delivery = must(this.#messages[number], 'a named message')
+      if (local(delivery.to).isUp) yield delivery
     }
     for (let row = 0; row < scenario.n; row++) {
       const { isUp, hasPending, canRecover } = local(row)
@@ -299,7 +318,9 @@ class Explorer {
     const sent: number[] = []
     let promises = state.promises
     const perform = (row: Row, operation: HostOperation, ms = 0) => {
-      const outcome = this.#outcome(must(hosts[row], 'a row'), operation, ms)
+      follow(row, this.#outcome(must(hosts[row], 'a row'), operation, ms))
+    }
+    const follow = (row: Row, outcome: Outcome) => {
       if (outcome.error !== null) throw outcome.error
       hosts[row] = outcome.next
       sent.push(...outcome.sent)
@@ -316,8 +337,10 @@ class Explorer {
         break
       }
       case 'deliver': {
-        const { from, to, message } = action
-        perform(to, { kind: 'input', input: { kind: 'receive', from: voterOf(from), message } })
+        const { to } = action
+        const outcome = this.#delivery(must(hosts[to], 'a row'), action)
+        if (changesNothing(outcome, state, to)) return null
+        follow(to, outcome)
         break
       }
       case 'fastPathTimeout':
@@ -371,7 +394,7 @@ class Explorer {
    * - A question about what is committed both there and at the asker: its answer would be such a value.
    * What a crash may still take back is not relied on.
    */
-  #isSpent({ from, to, message }: FlightName, hosts: readonly number[], crashes: number): boolean {
+  #isSpent({ from, to, message }: Delivery, hosts: readonly number[], crashes: number): boolean {
     const receiver = must(this.#locals[must(hosts[to], 'a row')], 'a named state')
     const sender = must(this.#locals[must(hosts[from], 'a row')], 'a named state')
     const lasting = crashes >= (this.#scenario.crashes ?? 0)
@@ -403,6 +426,16 @@ class Explorer {
 
   // --- single replicas ----------------------------------------------------------------------------------------------
 
+  #delivery(at: number, { from, message, number }: Delivery): Outcome {
+    const { deliveries } = must(this.#locals[at], 'a named state')
+    let outcome = deliveries.get(number)
+    if (outcome === undefined) {
+      outcome = this.#outcome(at, { kind: 'input', input: { kind: 'receive', from: voterOf(from), message } }, 0)
+      deliveries.set(number, outcome)
+    }
+    return outcome
+  }
+
   #outcome(at: number, operation: HostOperation, ms: number): Outcome {
     const local = must(this.#locals[at], 'a named state')
     const name = this.#nameOfOperation(operation)
@@ -413,7 +446,7 @@ class Explorer {
     const events: PromiseEvent[] = []
     host.attach({
       sent: (from, to, message) => {
-        if (this.#isSent(from, to, message)) sent.push(this.#internMessage({ from, to, message }))
+        if (this.#isSent(from, to, message)) sent.push(this.#internMessage(from, to, message))
       },
       committed: (_, instance) => events.push({ kind: 'committed', instance }),
       executed: (_, instance, before) => events.push({ kind: 'executed', instance, before: [...before] }),
@@ -490,6 +523,7 @@ class Explorer {
       parent,
       operations,
       outcomes: new Map(),
+      deliveries: new Map(),
       isUp: host.isUp,
       canPropose: host.canPropose,
       nextSeq: host.state?.nextSeq ?? 0,
@@ -508,14 +542,14 @@ class Explorer {
     return message.type !== 'Heartbeat' && this.#scenario.lost?.(from, to, message) !== true
   }
 
-  #internMessage(flight: FlightName): number {
-    const name = `${flight.from}>${flight.to} ${nameOfMessage(flight.message)}`
+  #internMessage(from: Row, to: Row, message: Message): number {
+    const name = `${from}>${to} ${nameOfMessage(message)}`
     const known = this.#messageByName.get(name)
     if (known !== undefined) return known
-    const index = this.#messages.length
-    this.#messageByName.set(name, index)
-    this.#messages.push(flight)
-    return index
+    const number = this.#messages.length
+    this.#messageByName.set(name, number)
+    this.#messages.push({ kind: 'deliver', from, to, message, number })
+    return number
   }
 
   // --- promises -----------------------------------------------------------------------------------------------------
@@ -606,6 +640,10 @@ function unansweredOf({ state }: ReplicaHost): Map<InstanceKey, Set<Row>> {
     rows.set(key, new Set(attempt.answers.flatMap((answer, row) => (answer === undefined ? [row] : []))))
   }
   return rows
+}
+
+function changesNothing({ next, sent, events, error }: Outcome, { hosts, messages }: GlobalState, row: Row): boolean {
+  return error === null && next === hosts[row] && events.length === 0 && sent.every((one) => messages.includes(one))
 }
 
 const silence: HostSink = { sent() {}, committed() {}, executed() {}, refused() {}, readable() {} }

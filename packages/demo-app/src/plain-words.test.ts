@@ -30,7 +30,7 @@ test('an observer is told that it has no vote, and what would bring one', () => 
   const meaning = (count: number): string =>
     describeStatus({ kind: 'ready' }, { members: members(count, 'observer'), slowQuorum: 1 }).meaning
   expect(meaning(3)).toContain('no vote')
-  expect(meaning(2)).toContain('a third page brings both in')
+  expect(meaning(2)).toContain('when a third one comes')
 })
 
 test('the only voter is told how many keep a copy', () => {

@@ -57,14 +57,14 @@ function describeReady(members: readonly Member[], slowQuorum: number): string {
   const self = members.find((member) => member.self)
   if (self?.role === 'observer') {
     return voters.length === 1
-      ? 'Another page decides alone. This one keeps a copy and has no vote: an odd number of pages votes, so a third page brings both in.'
+      ? 'Another page decides alone; this one keeps a copy and has no vote. An odd number of pages votes: when a third one comes, all three may.'
       : 'This replica keeps a copy and has no vote of its own: an odd number of pages votes, and a voter proposes what you change.'
   }
   if (voters.length <= 1) {
     const copies = members.length - voters.length
     return copies === 0
       ? 'This is the only voter: it decides alone, and no other page has a copy yet.'
-      : `This is the only voter: it decides alone, and ${copies === 1 ? 'one other page keeps a copy' : `${copies} other pages keep copies`}. With a third page here, three vote and any one may be away.`
+      : `This is the only voter: it decides alone, and ${copies === 1 ? 'one other page keeps a copy' : `${copies} other pages keep copies`}. When a third page comes, three vote, and any one of them may be away.`
   }
   const spare = voters.length - slowQuorum
   const rule = `Each change is agreed on by ${slowQuorum} of ${voters.length} voters.`

@@ -203,7 +203,7 @@ export interface Replica<C extends Commands, Q extends Queries> extends AsyncDis
    * Makes a replica a voter or an observer, or takes it out of the member list (`none`, also where it can not be reached).
    * Resolves when the member list says so. Rejects with InvalidArgument, NotSupported (this replica does not vote),
    * LastMember, Timeout (after 10,000 ms by default), Aborted. With `membership: 'auto'` a reachable replica that wants a
-   * vote gets it back; `none` lasts.
+   * vote gets it back; who was taken out does not ask again until it is opened again.
    */
   setRole(id: string, role: 'voter' | 'observer' | 'none', options?: WaitOptions): Promise<void>
   /** Goodbye for ever: out of the member list by a barrier, then the stored state is erased and the replica closed. */

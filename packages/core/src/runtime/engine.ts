@@ -528,9 +528,12 @@ export class Engine {
     }
     if (!running.durable || !this.#proposals.hasQueued) return
     if (running.role === 'voter') {
-      // what finds the pipe full waits, and then shares an instance: a bound on what is under way, and more for less
-      while (canPropose(running.protocol) && running.pipe.size < this.#options.instancesMax) {
-        const batch = this.#proposals.take(this.#options.batchMax, batchBytesMax)
+      // Each command has an instance of its own while there is room, so that those which touch different keys do not wait
+      // for each other; what finds the pipe full waits, and then shares an instance.
+      const { instancesMax, batchMax } = this.#options
+      while (canPropose(running.protocol) && running.pipe.size < instancesMax) {
+        const fits = this.#proposals.queuedCount <= instancesMax - running.pipe.size
+        const batch = this.#proposals.take(fits ? 1 : batchMax, batchBytesMax)
         if (batch.length === 0) return
         this.#proposeInstance(
           running,
@@ -570,10 +573,11 @@ export class Engine {
     const { command, id } = instance
     const own = id.row === running.protocol.row
     if (command.kind === 'application') {
-      if (own && path === 'fast') this.#counts.fastPath++
-      if (own && path === 'slow') this.#counts.slowPath++
       for (const proposal of command.proposals) {
-        if (proposal.session === this.self) this.#proposals.markCommitted(proposal.number)
+        if (proposal.session !== this.self) continue
+        if (own && path === 'fast') this.#counts.fastPath++
+        if (own && path === 'slow') this.#counts.slowPath++
+        this.#proposals.markCommitted(proposal.number)
       }
     }
     if (!own) return

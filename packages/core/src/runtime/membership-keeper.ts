@@ -107,12 +107,22 @@ export class MembershipKeeper {
     return nextMembership(run.members, {
       wanted,
       silent,
-      reachable: run.protocol.connected,
+      reachable: this.#reachable(run.protocol),
       votersMax: this.#options.votersMax,
       preferOdd: this.#options.membership === 'auto',
     })
   }
 
+  #reachable(protocol: ReplicaState): ReadonlySet<ReplicaId> {
+    const reachable = new Set([this.#self])
+    for (const id of protocol.connected) {
+      const row = protocol.rows.get(id)
+      if (row === undefined || !isSuspected(protocol, row)) reachable.add(id)
+    }
+    return reachable
+  }
+
+  /** [MB1] */
   #silent(now: number): ReadonlySet<ReplicaId> {
     const silent = new Set<ReplicaId>()
     if (this.#options.membership === 'manual') return silent

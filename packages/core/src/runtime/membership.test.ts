@@ -27,7 +27,7 @@ function next(now: Membership, wanted: Record<string, Role>, wishes: Wishes = {}
   return nextMembership(now, {
     wanted: new Map(Object.entries(wanted).map(([digit, role]) => [ids[digit] as ReplicaId, role])),
     silent: new Set(list(wishes.silent ?? '')),
-    reachable: new Set(list(wishes.reachable ?? '')),
+    reachable: new Set(list(wishes.reachable ?? '0123456789abcdef')),
     votersMax: wishes.votersMax ?? 9,
     preferOdd: wishes.preferOdd ?? false,
   })
@@ -67,7 +67,7 @@ describe('the next members', () => {
   })
 
   test('always have a voter: a reachable observer takes the place of the last, and without one the last stays', () => {
-    expect(next(members('a', 'b'), { a: 'none' })).toBeNull()
+    expect(next(members('a', 'b'), { a: 'none' }, { reachable: 'a' })).toBeNull()
     expect(next(members('a', 'bc'), { a: 'none' }, { reachable: 'c' })).toEqual(members('c', 'b'))
     expect(next(members('a', 'b'), { a: 'observer' }, { reachable: 'b' })).toEqual(members('b', 'a'))
   })
@@ -106,6 +106,11 @@ describe('where odd numbers of voters are preferred', () => {
 
   test('of two that stay when the third is silent, the longer-standing one decides alone', () => {
     expect(next(members('abc'), {}, { silent: 'a', preferOdd })).toEqual(members('b', 'ac'))
+  })
+
+  test('the seat that is given up is that of a voter that is away, before that of the last', () => {
+    expect(next(members('abc'), { c: 'none' }, { reachable: 'bc', preferOdd })).toEqual(members('b', 'a'))
+    expect(next(members('abcde'), {}, { silent: 'e', reachable: 'acd', preferOdd })).toEqual(members('acd', 'eb'))
   })
 
   test('who leaves takes another with it out of the vote, never the last', () => {

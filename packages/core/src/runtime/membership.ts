@@ -14,7 +14,7 @@ export interface MembershipWishes {
   readonly wanted: ReadonlyMap<ReplicaId, Role>
   /** Voters that have been silent for so long that they should make place: they become observers. */
   readonly silent: ReadonlySet<ReplicaId>
-  /** Members that can be reached: only they are promoted for others' sake, and they are kept before others. */
+  /** Replicas that can be reached, the one that decides among them: they keep their places before others. */
   readonly reachable: ReadonlySet<ReplicaId>
   readonly votersMax: number
   /** Whether an even number of voters is brought down by one, above one. */
@@ -46,8 +46,10 @@ export function nextMembership(now: Membership, wishes: MembershipWishes): Membe
     voters.push(successor)
   }
   if (preferOdd && voters.length % 2 === 0) {
-    const [last] = voters.splice(voters.length - 1, 1)
-    if (last !== undefined && !observers.includes(last)) observers.push(last)
+    // [MB2] one that is away anyhow, else the one that came last
+    const away = voters.findLastIndex((id) => !reachable.has(id))
+    const [spared] = voters.splice(away >= 0 ? away : voters.length - 1, 1)
+    if (spared !== undefined && !observers.includes(spared)) observers.push(spared)
   }
   const rest = withinBounds(
     observers.filter((id) => !voters.includes(id)),

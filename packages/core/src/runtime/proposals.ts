@@ -130,6 +130,11 @@ export class Proposals {
     return this.#queueHead < this.#queue.length
   }
 
+  /** How many wait to be proposed; some of them may have been settled meanwhile. */
+  get queuedCount(): number {
+    return this.#queue.length - this.#queueHead
+  }
+
   /** Its instance came to nothing: propose it again, under its old number. */
   again(number: number): void {
     const proposal = this.#pending.get(number)

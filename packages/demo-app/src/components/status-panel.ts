@@ -141,6 +141,7 @@ export class StatusPanel extends LitElement {
     const { members, status } = this.replica
     const voters = members.filter((member) => member.role === 'voter')
     const reachable = voters.filter((member) => member.self || member.connected).length
+    const self = members.find((member) => member.self)
     const words = describeStatus(status, { members, slowQuorum: stats.slowQuorum })
     const decided = stats.fastPath + stats.slowPath
     return html`<section aria-labelledby="title">
@@ -172,10 +173,14 @@ export class StatusPanel extends LitElement {
                 <dd data-testid="pending-count">${stats.pending}</dd>`
             : nothing
         }
-        <dt>Own, by path</dt>
-        <dd title="${decided} commands of this page were agreed on: in one round trip (fast) or in two (slow)">
-          <span><span data-testid="fast-path">${stats.fastPath}</span> fast</span> ·
-          <span><span data-testid="slow-path">${stats.slowPath}</span> slow</span>
+        <dt>Proposed, by path</dt>
+        <dd title="${decided} instances of this replica were agreed on: in one round trip (fast) or in two (slow)">
+          ${
+            self?.role === 'observer'
+              ? html`<span data-testid="through-a-voter">through a voter</span>`
+              : html`<span><span data-testid="fast-path">${stats.fastPath}</span> fast</span> ·
+                  <span><span data-testid="slow-path">${stats.slowPath}</span> slow</span>`
+          }
         </dd>
         <dt>State hash</dt>
         <dd>
