@@ -49,6 +49,8 @@ export default defineConfig(async () => {
           test: {
             name: 'node',
             environment: 'node',
+            // Only what hangs is ended: no test is to fail because the machine was busy.
+            testTimeout: 120_000,
             include: ['packages/**/*.test.ts', 'signaling-server/**/*.test.ts'],
             exclude: neverTests,
           },

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { checkNode, ensureBrowser, ensureInstalled, root, SetupError, say } from './setup.mjs'
 
 const tsx = ['--conditions=wepaxos:source', '--import', 'tsx']
+const plain = ['--conditions=wepaxos:source', '--import', './scripts/plain-typescript.mjs']
 const tool = (name) => join(root, 'node_modules', name)
 
 /** What each command runs, in order; `args` are the caller's. The first that fails ends it. */
@@ -37,7 +38,7 @@ const commands = {
   sim: { browser: false, steps: (args) => [[...tsx, 'packages/core/sim/main.ts', ...args]] },
   explore: { browser: false, steps: (args) => [[...tsx, 'packages/core/sim/explore-main.ts', ...args]] },
   mutants: { browser: false, steps: (args) => [[...tsx, 'packages/core/sim/mutants-main.ts', ...args]] },
-  bench: { browser: true, steps: (args) => [[...tsx, 'scripts/bench.ts', ...args]] },
+  bench: { browser: true, steps: (args) => [[...plain, 'scripts/bench.ts', ...args]] },
   soak: { browser: true, steps: (args) => [[...tsx, 'scripts/soak.ts', ...args]] },
   build: { browser: false, steps: () => [['scripts/build.mjs']] },
 }

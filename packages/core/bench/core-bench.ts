@@ -4,6 +4,7 @@ import { openBound } from './bound.ts'
 import { openEngines, openReplicas } from './cluster.ts'
 import { baseLoad, type Load, type OpenSubject, runLoad, type Traffic } from './load.ts'
 import { collectGarbage, figuresOf, interleave, type Measurement, quartiles, ratios, startCpu } from './measure.ts'
+import { openRaft } from './raft.ts'
 import { calibrationTable, type Report, rounded, roundedQuartiles, twoPlaces, whole, withQuartiles } from './report.ts'
 import { openYjs } from './yjs.ts'
 
@@ -13,6 +14,7 @@ export const contenders: Readonly<Record<string, OpenSubject>> = {
   api: openReplicas,
   bound: openBound,
   yjs: openYjs,
+  raft: openRaft,
 }
 
 const levels = ['core', 'api'] as const
@@ -37,7 +39,7 @@ function row(name: string, change: Partial<Load>, beside: readonly string[] = []
 
 /** What the speeds to reach are asked of. */
 export const targetRows: readonly Row[] = [
-  row(baseRow, {}, ['bound', 'yjs']),
+  row(baseRow, {}, ['bound', 'yjs', 'raft']),
   row('5 replicas', { replicas: 5 }),
   row('7 replicas', { replicas: 7 }),
   row('25 % conflicts', { conflictPercent: 25 }),
@@ -51,7 +53,7 @@ export const allRows: readonly Row[] = [
   row('2 % conflicts', { conflictPercent: 2 }),
   row('batches of 10', { inFlight: 1_000, batchMax: 10 }),
   row('1 replica', { replicas: 1 }),
-  row('1 in flight', { inFlight: 1 }, ['bound', 'yjs']),
+  row('1 in flight', { inFlight: 1 }, ['bound', 'yjs', 'raft']),
   ...[1, 5, 7].flatMap((replicas) => [
     row(`${replicas} replica${replicas === 1 ? '' : 's'}, 1 in flight`, { replicas, inFlight: 1 }),
     row(`${replicas} replica${replicas === 1 ? '' : 's'}, 1,000 in flight`, { replicas, inFlight: 1_000 }),

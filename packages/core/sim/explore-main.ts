@@ -7,7 +7,7 @@ import { scenarios as wholeScenarios } from './explore-scenarios.ts'
 
 const scenarios = [...wholeScenarios, ...preparedScenarios]
 const { values, positionals } = parseArgs({
-  options: { 'states-max': { type: 'string', default: '3000000' } },
+  options: { 'states-max': { type: 'string', default: '600000' } },
   allowPositionals: true,
 })
 const statesMax = Number(values['states-max'])
@@ -31,7 +31,9 @@ for (const scenario of wanted) {
   results.push(result)
   const { states, transitions, replicaStates, depth, wholeDepth, finishes, seconds, complete, violation } = result
   const figures = [states, transitions, replicaStates, depth, finishes, seconds].map((one) => String(one).padStart(14))
-  console.log(`${scenario.name.padEnd(width)} ${figures.join('')}  ${complete ? 'yes' : `no: all within ${wholeDepth} actions`}`)
+  console.log(
+    `${scenario.name.padEnd(width)} ${figures.join('')}  ${complete ? 'yes' : `no: all within ${wholeDepth} actions`}`,
+  )
   if (violation !== null) {
     console.log(`\n${scenario.name}: ${violation.reason}`)
     for (const [index, line] of violation.trace.entries()) console.log(`  ${String(index + 1).padStart(3)}. ${line}`)

@@ -1,4 +1,5 @@
-// The tiny clusters whose every interleaving is explored. Bounds are chosen so that each comes to its end.
+// The tiny clusters whose every interleaving is explored. Most come to their end; of the others explore-main.ts says how far
+// it came. `lost` towards a replica: it says what it has to say, and is gone.
 
 import type { Scenario } from './explore.ts'
 import { accessing, barrierFor } from './protocol-cluster.ts'
@@ -31,6 +32,43 @@ export const scenarios: readonly Scenario[] = [
     ],
   },
   {
+    // the coordinator of one of them has proposed and is gone: who is left has to end it, and the other beside it
+    name: 'two-commands-one-gone',
+    n: 3,
+    commands: [
+      { row: 0, command: write1 },
+      { row: 1, command: write2 },
+    ],
+    recoveries: 1,
+    recoverers: [1, 2],
+    recoverable: [{ row: 0, seq: 1 }],
+    lost: (_, to) => to === 0,
+  },
+  {
+    name: 'barrier-gone-and-command',
+    n: 3,
+    commands: [
+      { row: 0, command: barrierFor(3) },
+      { row: 1, command: write1 },
+    ],
+    recoveries: 1,
+    recoverers: [1, 2],
+    recoverable: [{ row: 0, seq: 1 }],
+    lost: (_, to) => to === 0,
+  },
+  {
+    name: 'coordinator-crash-one-disk-write',
+    n: 3,
+    disk: 'held',
+    commands: [{ row: 0, command: write1 }],
+    recoveries: 1,
+    recoverers: [1],
+    crashes: 1,
+    crashing: [0],
+    fastPathTimeouts: false,
+    lost: (from, to) => from === 2 || to === 2,
+  },
+  {
     name: 'two-commands-one-recovery',
     n: 3,
     commands: [
@@ -58,7 +96,6 @@ export const scenarios: readonly Scenario[] = [
       { row: 0, command: barrierFor(3) },
       { row: 1, command: write1 },
     ],
-    recoveries: 1,
   },
   {
     name: 'coordinator-crash',
@@ -74,5 +111,16 @@ export const scenarios: readonly Scenario[] = [
     n: 3,
     commands: [{ row: 0, command: write1 }],
     recoveries: 2,
+    recoverers: [1, 2],
+    fastPathTimeouts: false,
+  },
+  {
+    name: 'competing-recoveries-one-gone',
+    n: 3,
+    commands: [{ row: 0, command: write1 }],
+    recoveries: 3,
+    recoverers: [1, 2],
+    fastPathTimeouts: false,
+    lost: (_, to) => to === 0,
   },
 ]

@@ -1,13 +1,19 @@
 import { describe, expect, it } from 'vitest'
-import { explore } from './explore.ts'
+import { formatInstanceId } from '../src/protocol/ids.ts'
+import { explore, patientTimeouts, type Scenario } from './explore.ts'
+import { preparedScenarios } from './explore-prepared.ts'
 import { scenarios } from './explore-scenarios.ts'
-import { accessing } from './protocol-cluster.ts'
+import { accessing, ProtocolCluster } from './protocol-cluster.ts'
 import { walk } from './walk.ts'
 
-function named(name: string) {
-  const scenario = scenarios.find((one) => one.name === name)
+function namedIn(list: readonly Scenario[], name: string): Scenario {
+  const scenario = list.find((one) => one.name === name)
   if (scenario === undefined) throw new Error(`there is a scenario ${name}`)
   return scenario
+}
+
+function named(name: string): Scenario {
+  return namedIn(scenarios, name)
 }
 
 describe('exhaustive exploration', () => {
@@ -35,10 +41,79 @@ describe('exhaustive exploration', () => {
   })
 
   it('gives the same figures again', () => {
-    const { seconds: _, ...first } = explore(named('one-command'), { finishes: 1 })
-    const { seconds: __, ...second } = explore(named('one-command'), { finishes: 1 })
+    const { seconds: _, ...first } = explore(named('one-command'), { statesMax: 500, finishes: 1 })
+    const { seconds: __, ...second } = explore(named('one-command'), { statesMax: 500, finishes: 1 })
     expect(second).toEqual(first)
   })
+})
+
+describe('what is left out of an exploration', () => {
+  const write = accessing(1, 'write', 1)
+  const oneOf: (n: number) => Scenario = (n) => ({ name: `${n}`, n, commands: [{ row: 0, command: write }] })
+  const tiny: readonly Scenario[] = [
+    { ...oneOf(3), name: 'one command' },
+    { ...oneOf(2), name: 'one command of two voters, and its recovery', recoveries: 1, recoverers: [1] },
+    {
+      ...oneOf(3),
+      name: 'a recovery without the coordinator',
+      recoveries: 1,
+      recoverers: [1],
+      lost: (_, to) => to === 0,
+    },
+    {
+      ...oneOf(2),
+      name: 'two commands of two voters',
+      commands: [
+        { row: 0, command: write },
+        { row: 1, command: accessing(2, 'write', 1) },
+      ],
+    },
+  ]
+
+  it.each(tiny.map((scenario) => [scenario.name, scenario] as const))(
+    'leaves out no state of the replicas: %s',
+    (_, scenario) => {
+      const less = explore(scenario, { finishes: 1 })
+      const all = explore(scenario, { finishes: 1, leaveOutSpent: false })
+      expect([less.complete, all.complete]).toEqual([true, true])
+      expect(less.states).toBeLessThan(all.states)
+      expect(less.situations).toBe(all.situations)
+    },
+  )
+})
+
+describe('prepared beginnings', () => {
+  it.each([
+    ['two-accepted-values', ['0 0.1 accepted 34 nop', '1 0.1 accepted 17 application', '2 0.1 committed 34 nop']],
+    [
+      'validated-by-two',
+      ['1 1.1 preaccepted 0 application', '2 0.1 preaccepted 0 application', '3 0.1 none', '4 0.1 none'],
+    ],
+    ['two-coordinators-gone', ['2 0.1 preaccepted 0 application', '3 1.1 preaccepted 0 application']],
+    ['forgotten-proposal', ['1 0.1 preaccepted 0 application']],
+    ['four-of-seven', [0, 1, 2, 3].map((row) => `${row} 0.1 preaccepted 0 application`)],
+  ])('%s is what it says', (name, known) => {
+    const { n, disk = 'instant', prefix } = namedIn(preparedScenarios, name)
+    const cluster = new ProtocolCluster({ n, disk, timeouts: patientTimeouts, cloneable: true })
+    prefix?.(cluster)
+    const found: string[] = []
+    for (const { row, state } of cluster.hosts) {
+      for (const instance of state?.log.all() ?? []) {
+        const value = instance.phase === 'none' ? '' : ` ${instance.acceptedBallot} ${instance.command.kind}`
+        found.push(`${row} ${formatInstanceId(instance.id)} ${instance.phase}${value}`)
+      }
+    }
+    expect(found).toEqual(known)
+  })
+
+  it.each(['two-accepted-values', 'validated-by-two', 'forgotten-proposal', 'four-of-seven'])(
+    'nothing goes wrong after %s',
+    { timeout: 60_000 },
+    (name) => {
+      const { complete, violation } = explore(namedIn(preparedScenarios, name), { finishes: 20 })
+      expect({ complete, violation }).toEqual({ complete: true, violation: null })
+    },
+  )
 })
 
 describe('random walks', () => {

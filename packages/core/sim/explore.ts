@@ -72,6 +72,8 @@ export interface Exploration {
   readonly states: number
   /** Steps from one to another that were looked at. */
   readonly transitions: number
+  /** Distinct states of the cluster but for the messages. */
+  readonly situations: number
   /** Distinct states of single replicas. */
   readonly replicaStates: number
   /** Actions of the longest of the shortest ways to a state. */
@@ -96,6 +98,8 @@ export interface ExploreOptions {
   readonly statesMax?: number
   /** Fair runs to the end from about so many of the states, evenly spread. Default 200. */
   readonly finishes?: number
+  /** Whether messages that can do nothing any more are left out. Default true. */
+  readonly leaveOutSpent?: boolean
 }
 
 /** Nothing is due by itself. */
@@ -177,10 +181,16 @@ class Explorer {
   readonly #seen = new Map<string, number>()
   readonly #parents: number[] = []
   readonly #actions: Action[] = []
+  readonly #situations = new Set<string>()
   #transitions = 0
+  #leaveOutSpent = true
+  /** Whether anybody may start from a disk, or waits for one. */
+  readonly #readsDisk: boolean
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario
+    const { disk, crashes = 0, prefix, restarts = true } = scenario
+    this.#readsDisk = disk === 'held' || crashes > 0 || (prefix !== undefined && restarts)
     this.#commands = [...scenario.commands.map(({ command }) => command), nop]
     const seqs = new Map<Row, number>()
     const own = scenario.commands.map(({ row }) => {
@@ -191,13 +201,17 @@ class Explorer {
     this.#recoverable = scenario.recoverable ?? own
   }
 
-  run({ statesMax = 5_000_000, finishes = 200 }: ExploreOptions): Exploration {
+  run({ statesMax = 5_000_000, finishes = 200, leaveOutSpent = true }: ExploreOptions): Exploration {
+    this.#leaveOutSpent = leaveOutSpent
     const startedAt = performance.now()
     let level: GlobalState[]
     try {
       level = [this.#initial()]
     } catch (error) {
-      return { ...this.#figures(startedAt), violation: { reason: reasonOf(error), trace: ['… in what happens before'] } }
+      return {
+        ...this.#figures(startedAt),
+        violation: { reason: reasonOf(error), trace: ['… in what happens before'] },
+      }
     }
     let depth = 0
     let complete = true
@@ -244,6 +258,7 @@ class Explorer {
       name: this.#scenario.name,
       states: this.#seen.size,
       transitions: this.#transitions,
+      situations: this.#situations.size,
       replicaStates: this.#locals.length,
       depth: 0,
       wholeDepth: 0,
@@ -369,16 +384,18 @@ class Explorer {
       }
     }
     const all = sent.length === 0 ? state.messages : union(state.messages, sent)
-    const messages = all.filter(
-      (number) => !this.#isSpent(must(this.#messages[number], 'a named message'), hosts, crashes),
-    )
+    const messages = this.#leaveOutSpent
+      ? all.filter((number) => !this.#isSpent(must(this.#messages[number], 'a named message'), hosts, crashes))
+      : all
     return this.#enter({ hosts, messages, promises, proposed, recoveries, crashes }, state.index, action)
   }
 
   #enter(state: Omit<GlobalState, 'index'>, parent: number, action: Action | null): GlobalState | null {
     const { hosts, messages, promises, proposed, recoveries, crashes } = state
-    const name = `${hosts.join()};${messages.join()};${promises};${proposed};${recoveries};${crashes}`
+    const situation = `${hosts.join()};${promises};${proposed};${recoveries};${crashes}`
+    const name = `${situation};${messages.join()}`
     if (this.#seen.has(name)) return null
+    this.#situations.add(situation)
     const index = this.#seen.size
     this.#seen.set(name, index)
     this.#parents.push(parent)
@@ -513,7 +530,7 @@ class Explorer {
   }
 
   #internLocal(host: ReplicaHost, parent: number, operations: readonly TimedOperation[]): number {
-    const name = `${host.row}\n${nameOfHost(host, this.#commands)}`
+    const name = `${host.row}\n${nameOfHost(host, this.#commands, this.#readsDisk)}`
     const known = this.#localByName.get(name)
     if (known !== undefined) return known
     const index = this.#locals.length

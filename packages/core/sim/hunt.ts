@@ -20,6 +20,7 @@ export interface HuntOptions {
   /** Names of scenarios to explore first. */
   readonly explore: readonly string[]
   readonly walksMax: number
+  /** For the walks. */
   readonly seconds: number
 }
 
@@ -42,7 +43,8 @@ export function hunt({ firstSeed, explore: names, walksMax, seconds }: HuntOptio
       return end({ by: `explore ${scenario.name}`, after: states, seed: null, reason: violation.reason })
     }
   }
-  for (let round = 0; walks < walksMax && passed() < seconds; round++) {
+  const walkUntil = passed() + seconds
+  for (let round = 0; walks < walksMax && passed() < walkUntil; round++) {
     const kind = round % 2 === 0 ? 'broad' : 'duels'
     for (const n of sizes) {
       const seed = firstSeed + round

@@ -22,19 +22,20 @@ describe('mutations', () => {
 })
 
 describe('a hunt', () => {
-  it.each([
-    'slow-path-takes-own-deps',
-    'accept-below-a-promise',
-    'fast-path-when-answers-equal-each-other',
-    'executed-commands-left-out-of-deps',
-  ])('finds %s', { timeout: 60_000 }, async (name) => {
+  it.concurrent.each([
+    ['slow-path-takes-own-deps', 100],
+    ['one-ballot-for-promise-and-vote', 0],
+    ['too-small-support-overlooked', 0],
+    ['barriers-not-last-in-a-component', 0],
+  ])('finds %s', { timeout: 60_000 }, async (name, walks) => {
     const mutation = mutations.find((one) => one.name === name) ?? null
     expect(mutation).not.toBeNull()
-    const { found } = await huntMutant(mutation, { seed: 1, seconds: Number.MAX_SAFE_INTEGER, walks: 300, explore: [] })
-    expect(found?.reason).toMatch(/./)
+    const explore = mutation?.explore ?? []
+    const { found } = await huntMutant(mutation, { seed: 1, seconds: Number.MAX_SAFE_INTEGER, walks, explore })
+    expect(found?.reason).toMatch(/^(Visibility|Agreement|Liveness|Cut): /)
   })
 
-  it('finds nothing in the code as it is', { timeout: 60_000 }, async () => {
+  it.concurrent('finds nothing in the code as it is', { timeout: 60_000 }, async () => {
     const { found, walks } = await huntMutant(null, {
       seed: 1,
       seconds: Number.MAX_SAFE_INTEGER,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { formatInstanceId } from '../src/protocol/ids.ts'
-import { isCommitted } from '../src/protocol/instance.ts'
+import { type CommittedInstance, isCommitted } from '../src/protocol/instance.ts'
 import {
   accessing,
   barrierFor,
@@ -8,6 +8,7 @@ import {
   type CommitPath,
   type ProtocolCluster,
 } from './protocol-cluster.ts'
+import { ProtocolPromises } from './protocol-promises.ts'
 
 function executed(cluster: ProtocolCluster, row: number): string {
   return cluster
@@ -149,5 +150,35 @@ describe('a cluster in the hand', () => {
     expect(() =>
       cluster.deliver({ ...forged, message: { ...forged.message, type: 'Commit' } }, { keep: true }),
     ).toThrow('Agreement')
+  })
+})
+
+describe('what is promised of a barrier', () => {
+  const command = accessing(1, 'write', 7)
+  const committedAs = (
+    row: number,
+    what: CommittedInstance['command'],
+    deps: readonly number[],
+  ): CommittedInstance => ({
+    id: { row, seq: 1 },
+    phase: 'committed',
+    promisedBallot: 0,
+    acceptedBallot: 0,
+    command: what,
+    deps,
+    initCommand: what,
+    initDeps: deps,
+  })
+
+  it('is that all it depends on is executed before it', () => {
+    const before = committedAs(1, command, [1, 0])
+    const barrier = committedAs(0, barrierFor(2), [0, 1])
+    const promises = new ProtocolPromises()
+    promises.notePropose(before.id, command)
+    promises.notePropose(barrier.id, barrier.command)
+    promises.noteCommit(0, before)
+    promises.noteCommit(0, barrier)
+    expect(() => promises.noteExecution(0, barrier, [])).toThrow('Cut: 0 executed the barrier 0.1 before 1.1')
+    expect(() => promises.noteExecution(1, barrier, [before])).not.toThrow()
   })
 })

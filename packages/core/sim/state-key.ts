@@ -141,18 +141,23 @@ function nameOfPending({ pending }: ReplicaHost): string {
 
 /**
  * `commands` are all that are proposed in the run, and Nop. The executor is named by what it was handed and in which order
- * it executed: what it does next depends on these alone.
+ * it executed: what it does next depends on these alone. `readsDisk`: whether it may still start from its disk; where it
+ * may not, and nothing waits for the disk, what is on it makes no difference.
  */
-export function nameOfHost(host: ReplicaHost, commands: readonly Command[]): string {
+export function nameOfHost(host: ReplicaHost, commands: readonly Command[], readsDisk: boolean): string {
   const { state } = host
   const parts = [
-    `disk=${nameOf(byKey(host.disk.values()))}`,
-    `reserved=${host.diskReservedSeq} restart=${host.restartSeq}`,
-    `pending=${nameOfPending(host)}`,
     state === null ? 'down' : nameOfReplica(state, commands),
     `commits=${nameOf(byKey(host.commits).map(({ id }) => instanceKey(id)))}`,
     `executed=${nameOf(host.executed.map(({ id }) => instanceKey(id)))}`,
   ]
+  if (readsDisk) {
+    parts.push(
+      `disk=${nameOf(byKey(host.disk.values()))}`,
+      `reserved=${host.diskReservedSeq} restart=${host.restartSeq}`,
+      `pending=${nameOfPending(host)}`,
+    )
+  }
   return parts.join('\n')
 }
 

@@ -11,6 +11,7 @@ import {
   replica,
   rowsBut,
   send,
+  sync,
   tick,
   voter,
   write,
@@ -92,4 +93,17 @@ test('[RD1] voters that did not answer are asked again, if they can be reached',
   expect(step(state, tick, 999)).toEqual([])
   expect(step(state, tick, 1_000)).toEqual([send([0, 4], { type: 'ReadIndex', read: 7, footprint })])
   expect(step(state, tick, 1_999)).toEqual([])
+})
+
+test('[DU1] an answer that names a seq whose reservation is not durable waits until it is', () => {
+  const state = replica(3, 1)
+  step(state, { kind: 'propose', command: write(1) }, 0)
+  const asked = receive(0, { type: 'ReadIndex', read: 7, footprint } as const)
+  expect(step(state, asked, 0)).toEqual([send([0], answer([0, 1, 0]))])
+  // the block is used up faster than the disk reserves the next one
+  while (state.nextSeq - 1 <= state.durableSeq) step(state, { kind: 'propose', command: write(1) }, 0)
+  const named = state.nextSeq - 1
+  expect(step(state, asked, 0)).toEqual([sync, send([0], answer([0, named, 0]))])
+  step(state, { kind: 'reserved', upTo: state.reservedSeq }, 0)
+  expect(step(state, asked, 0)).toEqual([send([0], answer([0, named, 0]))])
 })

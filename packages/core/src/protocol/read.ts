@@ -22,6 +22,8 @@ export function startRead(state: ReplicaState, read: number, footprint: Footprin
 export function receiveReadIndex(state: ReplicaState, from: ReplicaId, message: ReadIndex, effects: Effect[]): void {
   must(state.row, 'only a voter is asked')
   const deps = state.index.conflictsOfFootprint(message.footprint)
+  // [DU1] a seq whose reservation may be lost in a crash must not be known elsewhere
+  if (state.nextSeq - 1 > state.durableSeq) effects.push({ kind: 'sync' })
   effects.push({ kind: 'send', to: [from], message: { type: 'ReadIndexOk', read: message.read, deps } })
 }
 

@@ -173,8 +173,8 @@ export class StatusPanel extends LitElement {
                 <dd data-testid="pending-count">${stats.pending}</dd>`
             : nothing
         }
-        <dt>Proposed, by path</dt>
-        <dd title="${decided} instances of this replica were agreed on: in one round trip (fast) or in two (slow)">
+        <dt>Own, by path</dt>
+        <dd title="${decided} commands of this page were agreed on: in one round trip (fast) or in two (slow)">
           ${
             self?.role === 'observer'
               ? html`<span data-testid="through-a-voter">through a voter</span>`
