@@ -311,6 +311,33 @@ describe('several replicas', () => {
     await stage.when(shared.done)
   })
 
+  it('[RC0] a page whose timers stand still is not taken for dead while others speak to it', async () => {
+    const stage = new Stage()
+    const [a, b] = await stage.cluster(3)
+    if (a === undefined || b === undefined) throw new Error('three replicas')
+    stage.freezeTimers('b', 120_000)
+    for (let second = 0; second < 60; second++) {
+      await stage.pass(1_000)
+      expect((await stage.when(b.mutate.set('k', second).done)).ok).toBe(true)
+    }
+    expect(a.stats()).toMatchObject({ voters: 3, recoveries: 0 })
+  })
+
+  it('an epoch ends by itself after so many commands, and after so many bytes of them', async () => {
+    const stage = new Stage()
+    const one = await stage.open('a', { checkpointEvery: 5, checkpointBytes: 0 })
+    const { epoch } = one.stats()
+    for (let count = 0; count < 5; count++) await stage.when(one.mutate.set('k', count).done)
+    await stage.until(() => one.stats().epoch === epoch + 1)
+    await stage.when(one.close())
+    const other = await stage.open('a', { checkpointEvery: 0, checkpointBytes: 1_000 })
+    await stage.when(other.mutate.set('k', 'x'.repeat(400)).done)
+    await stage.pass(1_000)
+    expect(other.stats().epoch).toBe(epoch + 1)
+    await stage.when(other.mutate.set('k', 'x'.repeat(700)).done)
+    await stage.until(() => other.stats().epoch === epoch + 2)
+  })
+
   it('nobody leaves the others without a quorum', async () => {
     const stage = new Stage()
     const [a] = await stage.cluster(3)

@@ -16,11 +16,18 @@ export class Stage {
   readonly diskFaults: DiskFaults = { writeMaxMs: 1, failure: 0 }
   readonly #disks = new Map<string, SimulatedDisk>()
   readonly #lives = new Map<string, number>()
+  readonly #clocks = new Map<string, ProcessClock>()
   readonly #agreement = new AgreementChecker()
 
   constructor(seed = 1) {
     this.world = new World(seed)
     this.network = new SimulatedNetwork(this.world, { loss: 0, duplication: 0, delayMaxMs: 1 })
+  }
+
+  /** The timers of the process stand still for so long, as those of a page in the background. */
+  freezeTimers(name: string, ms: number): void {
+    const clock = this.#clocks.get(name)
+    if (clock !== undefined) clock.frozenUntil = this.world.now + ms
   }
 
   disk(name: string): SimulatedDisk {
@@ -45,6 +52,8 @@ export class Stage {
     const life = (this.#lives.get(name) ?? 0) + 1
     this.#lives.set(name, life)
     const dice = this.world.random.fork()
+    const clock = new ProcessClock(this.world, () => this.#lives.get(name) === life)
+    this.#clocks.set(name, clock)
     const opening = openReplicaIn(
       {
         partition: 'p',
@@ -54,7 +63,7 @@ export class Stage {
         ...options,
       },
       {
-        clock: new ProcessClock(this.world, () => this.#lives.get(name) === life),
+        clock,
         randomBytes: (count) => Uint8Array.from({ length: count }, () => dice.integer(256)),
       },
     )
