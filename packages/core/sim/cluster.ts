@@ -43,6 +43,8 @@ export interface Process {
   leaving: boolean
   /** Left for good, or lost its disk. */
   gone: boolean
+  /** A barrier is undecided or not executed here: the members may be about to change. */
+  knowsBarrier: boolean
   /** The command that is being forecast: what runs until then is no execution. */
   forecasting: number | null
   /** It dies at the boundary when it comes there for the `left`th time. */
@@ -121,6 +123,7 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
       clock: null,
       starting: false,
       leaving: false,
+      knowsBarrier: false,
       gone: false,
       forecasting: null,
       armed: null,
@@ -162,7 +165,7 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
       {
         clock,
         randomBytes: (count) => Uint8Array.from({ length: count }, () => dice.integer(256)),
-        onStep: this.#watch(isAlive),
+        onStep: this.#watch(process, isAlive),
       },
     ).then(
       (replica) => {
@@ -184,11 +187,12 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
    * Looks at the protocol's state after each step of one life. The invariants go over the whole log, so in a long one they
    * are looked at less often: the work stays in proportion to the steps.
    */
-  #watch(isAlive: () => boolean): (state: ReplicaState) => void {
+  #watch(process: Process, isAlive: () => boolean): (state: ReplicaState) => void {
     let wait = 0
     let pull: ReplicaState['pull'] = null
     return (state) => {
       if (!isAlive()) return
+      process.knowsBarrier = state.barriers.size > 0
       if (state.pull !== pull && state.pull !== null) this.counts.logPulls++
       pull = state.pull
       if (--wait > 0) return
@@ -283,7 +287,7 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
       holders.length === voters &&
       holders.includes(process) &&
       voters - 1 >= quorumsOf(voters).slow &&
-      !this.processes.some(({ leaving, gone }) => leaving && !gone)
+      !this.processes.some(({ leaving, knowsBarrier, gone }) => (leaving || knowsBarrier) && !gone)
     )
   }
 
