@@ -4,22 +4,27 @@ import { readFile } from 'node:fs/promises'
 import { register } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
-import ts from 'typescript'
 
 if (isMainThread) register(import.meta.url)
 
-const compilerOptions = {
-  target: ts.ScriptTarget.ES2022,
-  module: ts.ModuleKind.ESNext,
-  verbatimModuleSyntax: true,
-  inlineSourceMap: true,
+/** Only in the thread that Node runs its loader's hooks in: the compiler would fill a good part of the other one's heap. */
+const stripTypes = isMainThread ? undefined : await createStripTypes()
+
+async function createStripTypes() {
+  const { default: ts } = await import('typescript')
+  const compilerOptions = {
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.ESNext,
+    verbatimModuleSyntax: true,
+    inlineSourceMap: true,
+  }
+  return (text, fileName) => ts.transpileModule(text, { fileName, compilerOptions }).outputText
 }
 
-/** A hook of Node's module loader, in the thread that Node runs such hooks in. */
+/** A hook of Node's module loader. */
 export async function load(url, context, nextLoad) {
   if (!url.startsWith('file:') || !url.endsWith('.ts')) return nextLoad(url, context)
   const fileName = fileURLToPath(url)
-  const text = await readFile(fileName, 'utf8')
-  const { outputText } = ts.transpileModule(text, { fileName, compilerOptions })
-  return { format: 'module', source: outputText, shortCircuit: true }
+  const source = stripTypes(await readFile(fileName, 'utf8'), fileName)
+  return { format: 'module', source, shortCircuit: true }
 }

@@ -3,7 +3,7 @@
 import { openBound } from './bound.ts'
 import { openEngines, openReplicas } from './cluster.ts'
 import { baseLoad, type Load, type OpenSubject, runLoad, type Traffic } from './load.ts'
-import { collectGarbage, figuresOf, interleave, type Measurement, quartiles, ratios, startCpu } from './measure.ts'
+import { figuresOf, interleave, type Measurement, quartiles, ratios, startCpu } from './measure.ts'
 import { openRaft } from './raft.ts'
 import { calibrationTable, type Report, rounded, roundedQuartiles, twoPlaces, whole, withQuartiles } from './report.ts'
 import { openYjs } from './yjs.ts'
@@ -20,13 +20,18 @@ export const contenders: Readonly<Record<string, OpenSubject>> = {
 const levels = ['core', 'api'] as const
 /** They do so much less for a command that they need more of them for a figure. */
 const cheapCommands = 3
-/** Of each run, before the clock runs. */
-const warmUpCommands = 1_500
+/**
+ * Of each run, before the clock runs: what is compiled for a cluster is thrown away with it, and the next one has its full
+ * speed only after so many commands.
+ */
+const warmUpCommands = 3_000
 
 export interface Row {
   readonly name: string
   readonly load: Load
   readonly contenders: readonly string[]
+  /** Of the commands of a run: less where no speed is asked for. */
+  readonly share: number
 }
 
 export const baseRow = 'base'
@@ -34,7 +39,11 @@ export const baseRow = 'base'
 const fullRow = '1,000 in flight'
 
 function row(name: string, change: Partial<Load>, beside: readonly string[] = []): Row {
-  return { name, load: { ...baseLoad, ...change }, contenders: [...levels, ...beside] }
+  return { name, load: { ...baseLoad, ...change }, contenders: [...levels, ...beside], share: 1 }
+}
+
+function coreOnly(row: Row): Row {
+  return { ...row, contenders: ['core'] }
 }
 
 /** What the speeds to reach are asked of. */
@@ -48,19 +57,23 @@ export const targetRows: readonly Row[] = [
   row('batches of 100', { inFlight: 1_000, batchMax: 100 }),
 ]
 
-export const allRows: readonly Row[] = [
-  ...targetRows,
+/** The same without what no speed is asked of. */
+export const quickRows: readonly Row[] = targetRows.map((row) => (row.name === baseRow ? row : coreOnly(row)))
+
+const otherRows: readonly Row[] = [
   row('2 % conflicts', { conflictPercent: 2 }),
   row('batches of 10', { inFlight: 1_000, batchMax: 10 }),
   row('1 replica', { replicas: 1 }),
   row('1 in flight', { inFlight: 1 }, ['bound', 'yjs', 'raft']),
   ...[1, 5, 7].flatMap((replicas) => [
-    row(`${replicas} replica${replicas === 1 ? '' : 's'}, 1 in flight`, { replicas, inFlight: 1 }),
-    row(`${replicas} replica${replicas === 1 ? '' : 's'}, 1,000 in flight`, { replicas, inFlight: 1_000 }),
+    coreOnly(row(`${replicas} replica${replicas === 1 ? '' : 's'}, 1 in flight`, { replicas, inFlight: 1 })),
+    coreOnly(row(`${replicas} replica${replicas === 1 ? '' : 's'}, 1,000 in flight`, { replicas, inFlight: 1_000 })),
   ]),
   row('commands of 1 KiB', { commandBytes: 1_024 }),
   row('one proposer', { proposers: 'first' }),
 ]
+
+export const allRows: readonly Row[] = [...targetRows, ...otherRows.map((row) => ({ ...row, share: 0.5 }))]
 
 export interface CoreOptions {
   readonly rows: readonly Row[]
@@ -75,18 +88,16 @@ export async function benchCore({ rows, rounds, commands }: CoreOptions): Promis
   const measurements: Measurement[] = rows.flatMap((row) =>
     row.contenders.map((contender) => {
       const name = nameOf(row.name, contender)
-      const many = contender === 'core' || contender === 'api' ? commands : commands * cheapCommands
-      const load = { ...row.load, commands: row.load.inFlight === 1 ? many / 4 : many }
+      const cheap = contender === 'core' || contender === 'api' ? 1 : cheapCommands
+      const load = { ...row.load, commands: commandsOfRun(row.load, commands * row.share * cheap) }
       const open = contenders[contender]
       if (open === undefined) throw new Error(`there is no contender ${contender}`)
       return {
         name,
         run: async () => {
           const subject = await open(load)
-          // a new cluster is slow at first: what is compiled for one is thrown away with it
-          const warmUp = { ...load, commands: warmUpCommands }
+          const warmUp = { ...load, commands: commandsOfRun(row.load, warmUpCommands) }
           await runLoad(subject, warmUp, startCpu)
-          collectGarbage()
           const figure = await runLoad(subject, load, startCpu, warmUp.commands)
           await subject.close()
           traffic.set(name, { ...figure.traffic, commands: load.commands })
@@ -160,6 +171,12 @@ export async function benchCore({ rows, rounds, commands }: CoreOptions): Promis
   }
 }
 
+/** Fewer where each takes longer, and enough to fill the pipe some times over. */
+function commandsOfRun({ replicas, inFlight }: Load, commands: number): number {
+  const slow = Math.max(1, replicas / 3) * (inFlight === 1 ? 2 : 1)
+  return Math.max(Math.round(commands / slow), 3 * inFlight)
+}
+
 function nameOf(rowName: string, contender: string): string {
   return `${rowName}: ${contender}`
 }
@@ -170,6 +187,7 @@ function coreTitle(rounds: number, commands: number): string {
     `The whole core. Base: ${replicas} replicas in one process, all proposing, ${inFlight} commands in flight in all, ` +
     `no conflicts, ${commandBytes}-byte commands on ${whole(keys)} keys, one command an instance; the other loads ` +
     `differ in what they name. ${rounds} rounds, contenders in turns, each time a new cluster; ` +
-    `${whole(commands)} commands of the core after ${whole(warmUpCommands)} to warm up.`
+    `${whole(commands)} commands of the core after ${whole(warmUpCommands)} to warm up (fewer where each takes longer, ` +
+    'and where no speed is asked for).'
   )
 }

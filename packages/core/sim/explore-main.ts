@@ -7,7 +7,7 @@ import { scenarios as wholeScenarios } from './explore-scenarios.ts'
 
 const scenarios = [...wholeScenarios, ...preparedScenarios]
 const { values, positionals } = parseArgs({
-  options: { 'states-max': { type: 'string', default: '600000' } },
+  options: { 'states-max': { type: 'string', default: '300000' } },
   allowPositionals: true,
 })
 const statesMax = Number(values['states-max'])

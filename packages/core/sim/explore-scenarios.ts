@@ -120,6 +120,18 @@ export const scenarios: readonly Scenario[] = [
     fastPathTimeouts: false,
   },
   {
+    // it may take a promise from who is left, and leave them with it
+    name: 'recoverer-crash',
+    n: 3,
+    commands: [{ row: 0, command: write1 }],
+    recoveries: 1,
+    recoverers: [2],
+    crashes: 1,
+    crashing: [2],
+    restarts: false,
+    fastPathTimeouts: false,
+  },
+  {
     name: 'coordinator-crash-slow-disks',
     n: 3,
     disk: 'held',

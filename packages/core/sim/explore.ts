@@ -62,7 +62,7 @@ export interface Scenario {
   readonly unusedSeqsMax?: number
   /** Messages that are never sent: a loss of all of their kind. */
   readonly lost?: (from: Row, to: Row, message: Message) => boolean
-  /** What happened before the exploration begins, in the words of `describeAction`: see `prefixed`. */
+  /** What happened before the exploration begins. */
   readonly prefix?: (cluster: ProtocolCluster) => void
 }
 
@@ -645,7 +645,10 @@ class Explorer {
       return null
     } catch (error) {
       const trace = path.map((action) => describeAction(action, this.#scenario))
-      return { reason: reasonOf(error), trace: [...trace, '… then all are up and connected, and time passes'] }
+      return {
+        reason: reasonOf(error),
+        trace: [...trace, '… then nothing is lost any more, and time passes; who is down comes back last'],
+      }
     }
   }
 }

@@ -9,7 +9,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 })
 /** How long the code as it is is looked at. */
-const controlSeconds = 20
+const controlSeconds = 10
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9))
 const seconds = Number(values.seconds)
 if (!Number.isSafeInteger(seed) || seed < 0 || !(seconds > 0)) {

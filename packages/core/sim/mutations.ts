@@ -1,5 +1,7 @@
 // Rules broken on purpose: each is an edit of a file under src. A tester that does not see them sees nothing. They are
 // applied when modules are loaded (mutant-loader.mjs), so that what ships knows nothing of them.
+// Not among them: an answer to a repeated PreAccept that is computed anew ([CO2]). What conflicts at a replica only grows, so
+// that such an answer is never closer to the fast path than the stored one, and a larger one does no harm on the slow path.
 import { readFileSync } from 'node:fs'
 
 export interface Mutation {

@@ -338,6 +338,67 @@ describe('several replicas', () => {
     await stage.until(() => other.stats().epoch === epoch + 2)
   })
 
+  it('an own instance that ends as Nop makes room for the next', async () => {
+    const stage = new Stage()
+    const [a, b] = await stage.cluster(3, { instancesMax: 1 })
+    if (a === undefined || b === undefined) throw new Error('three replicas')
+    for (let round = 1; round <= 8; round++) {
+      const mine = a.mutate.set('k', round)
+      b.mutate.set('k', -round)
+      for (let event = 0; event < 2 + round; event++) await stage.world.step()
+      stage.network.cut('a', 'b')
+      stage.network.cut('a', 'c')
+      await stage.pass(3_000)
+      stage.network.healAll()
+      await stage.when(mine.done)
+    }
+    expect(a.stats().epoch).toBe(b.stats().epoch)
+  })
+
+  it('[SE3] who was forgotten and is a member again gives up what it had proposed: nothing is executed twice', async () => {
+    const stage = new Stage()
+    const [a, , c] = await stage.cluster(3)
+    if (a === undefined || c === undefined) throw new Error('three replicas')
+    stage.network.cutSilently('a', 'c')
+    stage.network.cutSilently('b', 'c')
+    const handle = c.mutate.increment('n', 1)
+    await stage.pass(10)
+    stage.network.cut('a', 'c')
+    stage.network.cut('b', 'c')
+    await stage.until(() => a.view.committed.get('n') === 1)
+    await stage.when(a.setRole(c.id, 'none'))
+    for (let epochs = 0; epochs < 10; epochs++) await stage.when(a.checkpoint())
+    await stage.when(a.setRole(c.id, 'observer'))
+    stage.network.healAll()
+    await expect(stage.when(handle.done)).rejects.toMatchObject({ code: 'OutcomeUnknown' })
+    await stage.pass(5_000)
+    expect(a.view.committed.get('n')).toBe(1)
+    expect(await stage.when(c.mutate.increment('n', 1).done)).toEqual({ ok: true, value: 2 })
+  })
+
+  it('[CU2] a checkpoint of several chunks comes over a link that is slower than the repeats', async () => {
+    const stage = new Stage()
+    const a = await stage.open('a')
+    for (let index = 0; index < 6; index++) await stage.when(a.mutate.set(`k${index}`, 'x'.repeat(50_000)).done)
+    await stage.when(a.checkpoint())
+    stage.network.faults.delayMaxMs = 1_500
+    const b = await stage.open('b')
+    await stage.until(() => b.stats().executed > 0, 300_000)
+  })
+
+  it('an observer whose voter gets through to nobody has another one propose', async () => {
+    const stage = new Stage()
+    await stage.cluster(3)
+    const d = await stage.open('d', { role: 'observer' })
+    await stage.until(() => d.status.kind === 'ready')
+    stage.network.cut('a', 'b')
+    stage.network.cut('a', 'c')
+    await stage.pass(1_000)
+    const startedAt = stage.world.now
+    for (let count = 0; count < 5; count++) await stage.when(d.mutate.set('k', count).done)
+    expect(stage.world.now - startedAt).toBeLessThan(15_000)
+  })
+
   it('nobody leaves the others without a quorum', async () => {
     const stage = new Stage()
     const [a] = await stage.cluster(3)

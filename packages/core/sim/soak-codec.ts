@@ -56,7 +56,7 @@ function samples(): Uint8Array[] {
       members: { voters, observers: [] },
       executed: 9,
       sessions: new Map([
-        [session, { trimmedTo: 3, absentEpochs: 0, results: new Map([[4, { ok: true, value: 1 }]]) }],
+        [session, { openedIn: 1, trimmedTo: 3, absentEpochs: 0, results: new Map([[4, { ok: true, value: 1 }]]) }],
       ]),
       snapshot: payload,
     }),

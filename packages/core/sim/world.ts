@@ -58,6 +58,8 @@ export class World {
   async run(stop: () => boolean): Promise<'stopped' | 'nothing left'> {
     await settled()
     while (!stop()) {
+      // `stop` may have set something going whose first event is still on its way
+      if (this.#events.length === 0) await settled()
       if (!this.#runNext()) return 'nothing left'
       await settled()
     }

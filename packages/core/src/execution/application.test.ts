@@ -116,7 +116,7 @@ describe('a session', () => {
 
   test('[SE3] of a replica that is no member is refused as expired, and nothing is executed', () => {
     const application = found()
-    expect(application.hasSession(bob)).toBe(false)
+    expect(application.sessionOpenedIn(bob)).toBeUndefined()
     expect(application.execute(take(1, 0, bob))).toEqual({ ok: false, code: 'SESSION_EXPIRED' })
     expect(application.executed).toBe(0)
     expect(application.store.get('tokens')).toBe(2)
@@ -180,7 +180,7 @@ describe('equal states', () => {
     const members = { voters: [ann], observers: [] }
     const { application } = Application.restore(machine, found().firstCheckpoint(members))
     expect(application.store.get('tokens')).toBe(2)
-    expect(application.hasSession(ann)).toBe(true)
+    expect(application.sessionOpenedIn(ann)).toBe(1)
   })
 
   test('are refused to another machine and another version of it', () => {

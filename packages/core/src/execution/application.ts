@@ -10,6 +10,7 @@ import type { CommandResult } from './machine.ts'
 import { Store } from './store.ts'
 
 interface Session {
+  readonly openedIn: Epoch
   trimmedTo: number
   /** The highest ackedUpTo that an executed command carried: applied at the next barrier, for before it the order of commuting commands may differ. */
   ackedUpTo: number
@@ -41,7 +42,7 @@ export class Application {
   static found(machine: BoundMachine, cluster: string, founder: ReplicaId): Application {
     const application = new Application(machine, cluster, new Store(), 0)
     machine.init(application.#store)
-    application.#openSessions({ voters: [founder], observers: [] })
+    application.#openSessions(1, { voters: [founder], observers: [] })
     return application
   }
 
@@ -58,8 +59,9 @@ export class Application {
     const store = Store.restore(checkpoint.snapshot)
     const application = new Application(machine, checkpoint.cluster, store, checkpoint.executed)
     for (const [id, record] of checkpoint.sessions) {
-      const { trimmedTo, absentEpochs, results } = record
-      application.#sessions.set(id, { trimmedTo, ackedUpTo: trimmedTo, absentEpochs, results: new Map(results) })
+      const { openedIn, trimmedTo, absentEpochs, results } = record
+      const session = { openedIn, trimmedTo, ackedUpTo: trimmedTo, absentEpochs, results: new Map(results) }
+      application.#sessions.set(id, session)
     }
     return { application, checkpoint }
   }
@@ -107,8 +109,9 @@ export class Application {
     return known !== undefined && (number <= known.trimmedTo || known.results.has(number))
   }
 
-  hasSession(id: ReplicaId): boolean {
-    return this.#sessions.has(id)
+  /** The epoch in which the replica's present session was opened; undefined while it has none. */
+  sessionOpenedIn(id: ReplicaId): Epoch | undefined {
+    return this.#sessions.get(id)?.openedIn
   }
 
   /** [EP1] The barrier was executed: settles the sessions, and gives the checkpoint from which `epoch` starts. */
@@ -118,7 +121,7 @@ export class Application {
       for (const number of session.results.keys()) if (number <= session.trimmedTo) session.results.delete(number)
       session.absentEpochs++
     }
-    this.#openSessions(members)
+    this.#openSessions(epoch, members)
     for (const [id, session] of this.#sessions) if (session.absentEpochs > sessionGraceEpochs) this.#sessions.delete(id)
     return this.#encode(epoch, members)
   }
@@ -128,11 +131,14 @@ export class Application {
     return this.#encode(1, members)
   }
 
-  #openSessions(members: Membership): void {
+  #openSessions(epoch: Epoch, members: Membership): void {
     for (const id of [...members.voters, ...members.observers]) {
       const session = this.#sessions.get(id)
       if (session !== undefined) session.absentEpochs = 0
-      else this.#sessions.set(id, { trimmedTo: 0, ackedUpTo: 0, absentEpochs: 0, results: new Map() })
+      else {
+        const fresh = { openedIn: epoch, trimmedTo: 0, ackedUpTo: 0, absentEpochs: 0, results: new Map() }
+        this.#sessions.set(id, fresh)
+      }
     }
   }
 

@@ -15,6 +15,7 @@ const ann = replicaId('a'.repeat(32))
 const bob = replicaId('b'.repeat(32))
 
 const annRecord: SessionRecord = {
+  openedIn: 2,
   trimmedTo: 4,
   absentEpochs: 0,
   results: new Map([
@@ -22,7 +23,7 @@ const annRecord: SessionRecord = {
     [300, { ok: false, code: 'TAKEN', by: 'bob' }],
   ]),
 }
-const bobRecord: SessionRecord = { trimmedTo: 0, absentEpochs: 2, results: new Map() }
+const bobRecord: SessionRecord = { openedIn: 1, trimmedTo: 0, absentEpochs: 2, results: new Map() }
 
 const example: Checkpoint = {
   cluster: '0123456789abcdef'.repeat(2),
@@ -81,8 +82,8 @@ describe('a checkpoint', () => {
     }
     expect(() => decodeCheckpoint(new Uint8Array([...bytes, 0]))).toThrow(DecodeError)
     const other = bytes.slice()
-    other[0] = 2
-    expect(() => decodeCheckpoint(other)).toThrow(/version 2/)
+    other[0] = 9
+    expect(() => decodeCheckpoint(other)).toThrow(/version 9/)
   })
 
   test('is refused with epoch 0, and with a result that is none', () => {

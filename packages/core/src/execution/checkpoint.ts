@@ -8,10 +8,12 @@ import type { Membership } from '../protocol/command.ts'
 import type { Epoch, ReplicaId } from '../protocol/ids.ts'
 import type { CommandResult } from './machine.ts'
 
-const CHECKPOINT_VERSION = 1
+const CHECKPOINT_VERSION = 2
 
 /** What one replica's session did so far. */
 export interface SessionRecord {
+  /** The epoch at whose start the session was opened: a replica that was forgotten and came back has another session. */
+  readonly openedIn: Epoch
   /** Numbers up to here are over: executed or given up, their results forgotten. */
   readonly trimmedTo: number
   /** Results by number, above trimmedTo. */
@@ -47,6 +49,7 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
   writer.varint(checkpoint.sessions.size)
   for (const [id, session] of [...checkpoint.sessions].sort(([a], [b]) => (a < b ? -1 : 1))) {
     writeReplicaId(writer, id)
+    writer.varint(session.openedIn)
     writer.varint(session.trimmedTo)
     writer.varint(session.absentEpochs)
     writer.varint(session.results.size)
@@ -74,6 +77,7 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const sessions = new Map<ReplicaId, SessionRecord>()
   for (let left = reader.varint(); left > 0; left--) {
     const id = readReplicaId(reader)
+    const openedIn = reader.varint()
     const trimmedTo = reader.varint()
     const absentEpochs = reader.varint()
     const results = new Map<number, CommandResult>()
@@ -81,7 +85,7 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
       const number = reader.varint()
       results.set(number, readResult(reader))
     }
-    sessions.set(id, { trimmedTo, results, absentEpochs })
+    sessions.set(id, { openedIn, trimmedTo, results, absentEpochs })
   }
   const snapshot = reader.bytes().slice()
   reader.end()

@@ -31,6 +31,17 @@ function commit(row: number, seq: number): Commit {
   return { type: 'Commit', id: id(row, seq), ballot: 0, command: cmd, deps: [0, 0, 0] }
 }
 
+test('[CU2] behind an instance that is undecided everywhere the portions go on', () => {
+  const state = replica(3, 0)
+  const asked = step(state, { kind: 'catchUp', from: voter(1) }, 0)
+  expect(asked).toEqual([pull(1, [0, 0, 0])])
+  // 1.1 is missing at the peer too
+  const commits = [commit(1, 2), commit(1, 3)]
+  const effects = step(state, receive(1, { type: 'Pulled', commits, more: true }), 0)
+  expect(effects).toContainEqual(pull(1, [0, 3, 0]))
+  expect(step(state, receive(1, { type: 'Pulled', commits: [], more: true }), 0)).toEqual([])
+})
+
 function learned({ id: at, command, deps }: Commit): Effect[] {
   const instance = committed(at, 0, command, deps)
   return [{ kind: 'committed', instance, path: 'learned' }, keep(instance)]

@@ -1,7 +1,7 @@
 // Catching up within an epoch (docs/protocol.md, section 9): heartbeats say what is committed elsewhere, and who is behind
 // pulls it from one peer, in bounded portions. Across epochs the runtime fetches a checkpoint.
 import { commitMessage, receiveCommit } from './commit.ts'
-import { coversDeps } from './deps.ts'
+import { coversDeps, type Deps, mergeDeps } from './deps.ts'
 import type { Effect } from './effect.ts'
 import type { ReplicaId } from './ids.ts'
 import { isCommitted } from './instance.ts'
@@ -26,10 +26,12 @@ export function receiveHeartbeat(state: ReplicaState, from: ReplicaId, message: 
   if (lag > lagMax || (before !== undefined && !coversDeps(here, before))) requestPull(state, from, effects)
 }
 
-export function requestPull(state: ReplicaState, from: ReplicaId, effects: Effect[]): void {
+export function requestPull(state: ReplicaState, from: ReplicaId, effects: Effect[], after?: Deps): void {
   if (state.pull !== null) return
-  state.pull = { from, sentAt: state.now }
-  const committedUpTo = state.log.committedUpTo.slice()
+  // where one instance is undecided everywhere, the portions go on behind it
+  const committedUpTo =
+    after === undefined ? state.log.committedUpTo.slice() : mergeDeps(after, state.log.committedUpTo)
+  state.pull = { from, sentAt: state.now, after: committedUpTo }
   effects.push({ kind: 'send', to: [from], message: { type: 'Pull', committedUpTo } })
 }
 
@@ -60,6 +62,8 @@ export function receivePull(state: ReplicaState, from: ReplicaId, message: Pull,
 export function receivePulled(state: ReplicaState, from: ReplicaId, message: Pulled, effects: Effect[]): void {
   for (const commit of message.commits) receiveCommit(state, commit, effects)
   if (state.pull?.from !== from) return
+  const after = state.pull.after.slice()
   state.pull = null
-  if (message.more && message.commits.length > 0) requestPull(state, from, effects)
+  for (const { id } of message.commits) after[id.row] = Math.max(after[id.row] ?? 0, id.seq)
+  if (message.more && message.commits.length > 0) requestPull(state, from, effects, after)
 }

@@ -164,8 +164,8 @@ export interface ReplicaState {
   heartbeatAt: number
   /** Commands executed since the founding, as the runtime last said. */
   executed: number
-  /** A pull that is not answered yet. */
-  pull: { readonly from: ReplicaId; readonly sentAt: number } | null
+  /** A pull that is not answered yet, and what it asks for more than. */
+  pull: { readonly from: ReplicaId; readonly sentAt: number; readonly after: Deps } | null
   /** What the last heartbeat round said that others have committed: what is still missing at the next one is pulled. */
   readonly lagSeen: Map<ReplicaId, Deps>
 }

@@ -68,6 +68,7 @@ export class CheckpointFetcher {
   ):
     | { readonly kind: 'more'; readonly ask: FetchCheckpoint }
     | { readonly kind: 'whole'; readonly checkpoint: ServableCheckpoint }
+    | { readonly kind: 'repeated' }
     | { readonly kind: 'refused' } {
     if (from !== this.#peer) return { kind: 'refused' }
     if (chunk.totalBytes === 0 || chunk.totalBytes > checkpointBytesMax || chunk.bytes.length === 0)
@@ -77,6 +78,8 @@ export class CheckpointFetcher {
       this.#incoming = { epoch: chunk.epoch, hash: chunk.hash, bytes: new Uint8Array(chunk.totalBytes), received: 0 }
     }
     const incoming = this.#incoming
+    // over a slow link the same part is asked for again, and comes twice
+    if (chunk.offset < incoming.received) return { kind: 'repeated' }
     if (
       chunk.totalBytes !== incoming.bytes.length ||
       chunk.offset !== incoming.received ||

@@ -155,6 +155,9 @@ export class Engine {
   #requestedAt = Number.NEGATIVE_INFINITY
   #forwardedAt = Number.NEGATIVE_INFINITY
   #requestTurn = 0
+  #forwardTurn = 0
+  /** The epoch in which this replica's session was opened, as far as it has one. */
+  #sessionOpenedIn: Epoch | null = null
   #leaving = false
   #wasMember = false
   #counts = { fastPath: 0, slowPath: 0, recoveries: 0 }
@@ -173,18 +176,23 @@ export class Engine {
       (reason) => this.#fail(storageFailure(reason)),
     )
     this.#membership = new MembershipKeeper(self, options.membership)
-    this.#reads = new Reads({
-      run: () => this.#running,
-      ask: (read, footprint) => this.#inbox.push({ kind: 'read', read, footprint }),
-      order: (footprint, done, failed) => {
-        try {
-          this.#proposals.create(footprint, readPayload, { committed: () => {}, done, failed })
-        } catch (error) {
-          if (!(error instanceof WepaxosError)) throw error
-          failed(error) // Overloaded
-        }
+    // [RD1] 40 bits, and room for the reads of a life
+    const firstRound = options.randomBytes(5).reduce((number, byte) => number * 256 + byte, 0) * 4_096 + 1
+    this.#reads = new Reads(
+      {
+        run: () => this.#running,
+        ask: (read, footprint) => this.#inbox.push({ kind: 'read', read, footprint }),
+        order: (footprint, done, failed) => {
+          try {
+            this.#proposals.create(footprint, readPayload, { committed: () => {}, done, failed })
+          } catch (error) {
+            if (!(error instanceof WepaxosError)) throw error
+            failed(error) // Overloaded
+          }
+        },
       },
-    })
+      firstRound,
+    )
     this.#outbox = new Outbox((to, frame, priority) => this.#sendFrame(to, frame, priority))
     options.storage.onLost = (reason) => this.#fail(storageFailure(reason))
   }
@@ -311,6 +319,7 @@ export class Engine {
    */
   read(footprint: Footprint, ready: () => void, failed: (error: WepaxosError) => void): void {
     this.#mustBeOpen()
+    if (this.removed) throw new WepaxosError('Removed', 'this replica is no member any more')
     this.#turn(() => this.#reads.start(footprint, ready, failed))
   }
 
@@ -349,6 +358,11 @@ export class Engine {
     }
     this.#leaving = true
     this.#turn(() => {})
+  }
+
+  /** It stays after all, unless the barrier is under way already. */
+  stopLeaving(): void {
+    this.#leaving = false
   }
 
   /** Whether the others can do without what this replica holds. */
@@ -553,9 +567,8 @@ export class Engine {
 
   /** An observer proposes through a voter; the session makes repeating harmless. */
   #forward(running: EpochRun): void {
-    const voter = this.#reachableVoter(running, 0)
+    const voter = this.#reachableVoter(running, this.#forwardTurn)
     if (voter === undefined) return
-    this.#forwardedAt = this.#options.clock.now()
     for (const pending of this.#proposals.take(forwardMax, batchBytesMax)) {
       this.#outbox.control(voter, { type: 'Forward', proposal: this.#proposals.toProposal(pending) })
     }
@@ -583,7 +596,10 @@ export class Engine {
     if (!own) return
     const proposals = running.own.get(id.seq)
     running.own.delete(id.seq)
-    if (running.barrierSeq === id.seq && command.kind === 'nop') running.barrierSeq = null
+    if (command.kind === 'nop') {
+      running.pipe.delete(id.seq) // nothing will be executed for it
+      if (running.barrierSeq === id.seq) running.barrierSeq = null
+    }
     if (proposals === undefined || command.kind !== 'nop') return
     // [SE1] ended as Nop: proposed again under its old number; what was forwarded is repeated by its owner
     for (const { session, number } of proposals) {
@@ -699,7 +715,7 @@ export class Engine {
       start,
       durable: stored !== null,
     })
-    const before = this.#running?.role
+    const before = this.#running
     this.#running = running
     this.#state = { kind: 'running' }
     this.#behindSince = null
@@ -715,9 +731,11 @@ export class Engine {
       if (role === 'voter') running.holders.add(this.self)
     }
     for (const [peer, { accepted }] of this.#peers) if (accepted) this.#inbox.push({ kind: 'connected', peer })
-    this.#reads.startOver()
+    if (this.removed) this.#reads.failAll(new WepaxosError('Removed', 'this replica is no member any more'))
+    else this.#reads.startOver()
     this.#settleOld(running)
-    if (this.removed) this.#endPendingOfRemoved(before)
+    this.#followSession(application)
+    if (this.removed) this.#endPendingOfRemoved(before?.role === 'voter' && before.application === application)
     this.#proposals.allAgain()
     this.#requestedAt = Number.NEGATIVE_INFINITY
     this.#changed = true
@@ -735,11 +753,29 @@ export class Engine {
     }
   }
 
-  /** Nothing can be proposed any more. What a voter proposed is void; what was forwarded may still be on its way. */
-  #endPendingOfRemoved(before: Role | undefined): void {
+  /** [SE3] Numbers of a session that was forgotten must not be proposed in the one that took its place. */
+  #followSession(application: Application): void {
+    const openedIn = application.sessionOpenedIn(this.self)
+    if (openedIn === undefined) return
+    if (this.#sessionOpenedIn !== null && openedIn !== this.#sessionOpenedIn) {
+      this.#proposals.failAll(
+        (number) =>
+          new WepaxosError('OutcomeUnknown', 'this replica was no member for so long that its session is forgotten', {
+            key: `${this.self}:${number}`,
+          }),
+      )
+    }
+    this.#sessionOpenedIn = openedIn
+  }
+
+  /**
+   * Nothing can be proposed any more. What a voter proposed is void where it saw the epoch to its end; what it missed the
+   * end of may have been executed, and what was forwarded may still be on its way.
+   */
+  #endPendingOfRemoved(sawAll: boolean): void {
     this.#proposals.failAll((number) => {
       const details = { key: `${this.self}:${number}` }
-      return before === 'voter'
+      return sawAll
         ? new WepaxosError('Removed', 'no member any more: the command had no effect', details)
         : new WepaxosError(
             'OutcomeUnknown',
@@ -1097,6 +1133,8 @@ export class Engine {
         this.#install(outcome.checkpoint)
         if (this.#running !== null) this.#inbox.push({ kind: 'catchUp', from })
         return
+      case 'repeated':
+        return
       default:
         this.#refuse('checkpoint-chunk')
     }
@@ -1181,8 +1219,13 @@ export class Engine {
     }
     const needs = mergeDeps(running.executor.needs, this.#reads.needs(running.executor.executedUpTo.length))
     this.#inbox.push({ kind: 'execution', needs, executed: running.application.executed }, { kind: 'tick' })
-    if (running.role === 'observer' && this.#proposals.size > 0 && now - this.#forwardedAt > requestMs) {
-      this.#proposals.allAgain()
+    if (now - this.#forwardedAt > requestMs) {
+      // what was forwarded may have come to nothing, and the voter may not get through: all of it again, through another
+      this.#forwardedAt = now
+      if (running.role === 'observer' && this.#proposals.size > 0) {
+        this.#forwardTurn++
+        this.#proposals.allAgain()
+      }
     }
     this.#membership.tick(running.protocol, now)
     this.#askForRole(running, now)

@@ -156,6 +156,12 @@ function toFootprint(declared: DeclaredFootprint): Footprint {
   return declared.map(({ key, mode }) => ({ key: hashString(key), mode }))
 }
 
+/** A query reads, whatever its machine says it does with a key. */
+function toReadFootprint(declared: DeclaredFootprint): Footprint {
+  if (declared === 'everything') return declared
+  return toFootprint(declared.map(({ key }) => ({ key, mode: 'read' })))
+}
+
 interface PendingCommand {
   readonly payload: Uint8Array
   readonly footprint: Footprint
@@ -295,7 +301,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     for (const name of this.#machine.queryNames) {
       reads[name] = (...args) =>
         new Promise((resolve, reject) => {
-          const footprint = toFootprint(this.#machine.queryFootprint(name, args))
+          const footprint = toReadFootprint(this.#machine.queryFootprint(name, args))
           this.#running.read(
             footprint,
             () => {
@@ -559,7 +565,10 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
         act()
       }
       const stopTimer = this.#clock.after(timeoutMs, () =>
-        finish(() => reject(new WepaxosError('Timeout', `not out of the member list after ${timeoutMs} ms`))),
+        finish(() => {
+          engine.stopLeaving()
+          reject(new WepaxosError('Timeout', `not out of the member list after ${timeoutMs} ms`))
+        }),
       )
       let stopPolling = () => {}
       const check = () => {

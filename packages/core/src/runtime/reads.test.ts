@@ -31,11 +31,14 @@ function start() {
   })
   const asked: number[] = []
   const ordered: (() => void)[] = []
-  const reads = new Reads({
-    run: () => run,
-    ask: (read) => asked.push(read),
-    order: (_, done) => ordered.push(done),
-  })
+  const reads = new Reads(
+    {
+      run: () => run,
+      ask: (read) => asked.push(read),
+      order: (_, done) => ordered.push(done),
+    },
+    1,
+  )
   const executor = new Executor(3, ({ command }) => {
     if (command.kind === 'application') for (const { footprint } of command.proposals) reads.executed(footprint)
   })

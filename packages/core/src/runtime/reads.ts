@@ -38,10 +38,12 @@ export class Reads {
   readonly #context: ReadsContext
   /** By the number of the present round: an answer to an earlier round finds nothing. */
   readonly #rounds = new Map<number, Read>()
-  #nextRound = 1
+  #nextRound: number
 
-  constructor(context: ReadsContext) {
+  /** `firstRound`: another one in each life of the replica, so that an answer to an earlier life's read finds nothing. */
+  constructor(context: ReadsContext, firstRound: number) {
     this.#context = context
+    this.#nextRound = firstRound
   }
 
   get size(): number {
