@@ -97,6 +97,7 @@ export async function benchCore({ rows, rounds, commands }: CoreOptions): Promis
         run: async () => {
           const subject = await open(load)
           const warmUp = { ...load, commands: commandsOfRun(row.load, warmUpCommands) }
+          // no collection from here on: it throws away some of what was compiled just now, and halves everyone's figure
           await runLoad(subject, warmUp, startCpu)
           const figure = await runLoad(subject, load, startCpu, warmUp.commands)
           await subject.close()

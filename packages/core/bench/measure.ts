@@ -7,11 +7,6 @@ import { runInNewContext } from 'node:vm'
 setFlagsFromString('--expose-gc')
 const collect: () => void = runInNewContext('gc')
 
-/** Drops the garbage that whoever ran before has left, so that nobody pays for it. */
-export function collectGarbage(): void {
-  collect()
-}
-
 /** Bytes of live objects: garbage is collected first. */
 export function liveHeapBytes(): number {
   collect()
@@ -51,7 +46,7 @@ export function calibrate(): number {
   const seconds = startCpu()
   const map = new Map<number, { readonly value: number }>()
   let hash = 1
-  for (let index = 0; index < 400_000; index++) {
+  for (let index = 0; index < 1_600_000; index++) {
     for (let mix = 0; mix < 8; mix++) hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) + mix
     map.set(index & 0xfff, { value: hash })
   }
@@ -82,14 +77,14 @@ export interface Rounds {
 export async function interleave(measurements: readonly Measurement[], rounds: number): Promise<Rounds> {
   const figures = new Map<string, number[]>(measurements.map(({ name }) => [name, []]))
   const calibrationMs: number[] = []
-  calibrate()
   for (const { run } of measurements) await run()
   for (let round = 0; round < rounds; round++) {
     collect()
+    calibrate() // compiled again, if it has to be
     calibrationMs.push(calibrate())
     const order = round % 2 === 0 ? measurements : measurements.toReversed()
     for (const { name, run } of order) {
-      collect()
+      collect() // what whoever ran before has left, so that nobody pays for it
       figures.get(name)?.push(await run())
     }
   }

@@ -473,7 +473,7 @@ class Simulation {
     )
   }
 
-  #read(process: Process, replica: RecordedReplica, read: Read): void {
+  #read(process: Process, replica: RecordedReplica, read: Read): ReadCall {
     const { life } = process
     const call: ReadCall = {
       kind: 'read',
@@ -494,6 +494,7 @@ class Simulation {
       },
       () => {}, // no read
     )
+    return call
   }
 
   /** Local reads at one replica never go back. */
@@ -540,6 +541,12 @@ class Simulation {
       })
     }
     await this.#until(settled, settleMs, () => `everything finished: ${cluster.describe()}`)
+    // after a restart, what was answered before may not be executed again yet: a linearizable read waits for it
+    const reads = cluster
+      .running()
+      .flatMap((process) => (process.replica === null ? [] : [this.#read(process, process.replica, { op: 'list' })]))
+    const answered = () => reads.every((call) => call.return !== null)
+    await this.#until(answered, settleMs, () => `reads of all keys: ${cluster.describe()}`)
     const equal = () => new Set(cluster.running().map(({ replica }) => replica?.stats().stateHash)).size <= 1
     await this.#until(equal, settleMs, () => `equal states: ${cluster.describe()}`)
     for (const { replica } of cluster.running()) if (replica !== null) cluster.collect(replica)

@@ -8,7 +8,14 @@ import type { Message } from './message.ts'
 import { decidePath } from './pre-accept.ts'
 import { resendReads } from './read.ts'
 import { startRecovery, tellWaiting } from './recovery.ts'
-import { type Attempt, isSuspected, type ReplicaState, reachableVoters, type Watch } from './state.ts'
+import {
+  type Attempt,
+  isSuspected,
+  type PreAccepting,
+  type ReplicaState,
+  reachableVoters,
+  type Watch,
+} from './state.ts'
 
 /** Recoveries started in one tick at most, so that a long list of them comes in portions. */
 const recoveriesPerTick = 256
@@ -42,6 +49,12 @@ function tend(state: ReplicaState, attempt: Attempt, effects: Effect[]): void {
   if (attempt.kind === 'preaccepting') {
     decidePath(state, attempt, effects)
     if (state.attempts.get(instanceKey(attempt.id)) !== attempt) return
+    if (attempt.refusals.size > 0 && !slowPathInReach(state, attempt)) {
+      // [RC0] who refused has promised it to a recovery, and the recoverer may have died: see it through
+      state.attempts.delete(instanceKey(attempt.id))
+      retryLater(state, attempt.id)
+      return
+    }
   }
   if (attempt.kind === 'validating' && silentQuorum(state, attempt.quorum)) {
     // [RC5] exactly Q has to answer: with one of it silent, start over with another Q
@@ -55,6 +68,15 @@ function tend(state: ReplicaState, attempt: Attempt, effects: Effect[]): void {
   attempt.sentAt = state.now
   resend(state, attempt, state.otherVoters, effects)
   if (attempt.kind === 'waiting') tellWaiting(state, attempt, effects)
+}
+
+/** Whether a slow quorum may still answer in the first round. */
+function slowPathInReach(state: ReplicaState, attempt: PreAccepting): boolean {
+  let possible = attempt.answered
+  for (let row = 0; row < state.quorums.n; row++) {
+    if (attempt.answers[row] === undefined && !attempt.refusals.has(row) && !isSuspected(state, row)) possible++
+  }
+  return possible >= state.quorums.slow
 }
 
 function silentQuorum(state: ReplicaState, quorum: ReadonlySet<number>): boolean {
