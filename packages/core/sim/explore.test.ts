@@ -25,6 +25,12 @@ describe('exhaustive exploration', () => {
     expect(result.finishes).toBeGreaterThan(100)
   })
 
+  it('finds an end for a command whose recoverer took the promises and died', { timeout: 60_000 }, () => {
+    const result = explore(named('recoverer-crash'))
+    expect(result.violation).toBeNull()
+    expect(result.complete).toBe(true)
+  })
+
   it('says so when it was stopped before the end', () => {
     expect(explore(named('one-command'), { statesMax: 100, finishes: 1 }).complete).toBe(false)
   })

@@ -72,6 +72,19 @@ describe('when a recovery is due', () => {
     },
   )
 
+  test('[RC0] a coordinator that was refused for a recovery whose voter is gone recovers its own instance', () => {
+    const state = replica(3, 0)
+    step(state, { kind: 'propose', command: cmd }, 0)
+    step(state, receive(0, { type: 'PreAcceptOk', id: at, deps: zeros(3) }), 0)
+    const nack = { type: 'Nack', id: at, ballot: 0, promisedBallot: 18 } as const
+    expect(step(state, receive(1, nack), 0)).toEqual([])
+    // the recoverer may still come to an end, or answer
+    expect(step(state, tick, 10)).toEqual([])
+    step(state, { kind: 'disconnected', peer: voter(2) }, 20)
+    const said = [30, 1_000, 2_000].flatMap((now) => step(state, tick, now))
+    expect(said).toContainEqual(send([1, 2], { type: 'Recover', id: at, ballot: 32 }))
+  })
+
   test('[RC0] distance goes around the member order', () => {
     const state = replica(3, 0, { instances: [preaccepted(id(2, 1), cmd, [0, 0, 0])] })
     step(state, { kind: 'disconnected', peer: voter(2) }, 0)
