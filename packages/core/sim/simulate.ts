@@ -542,10 +542,15 @@ class Simulation {
     }
     await this.#until(settled, settleMs, () => `everything finished: ${cluster.describe()}`)
     // after a restart, what was answered before may not be executed again yet: a linearizable read waits for it
+    const isMember = ({ replica }: Process) => replica?.status.kind === 'ready'
     const reads = cluster
       .running()
-      .flatMap((process) => (process.replica === null ? [] : [this.#read(process, process.replica, { op: 'list' })]))
-    const answered = () => reads.every((call) => call.return !== null)
+      .filter(isMember)
+      .flatMap((process) => {
+        const { replica } = process
+        return replica === null ? [] : [{ process, call: this.#read(process, replica, { op: 'list' }) }]
+      })
+    const answered = () => reads.every(({ process, call }) => call.return !== null || !isMember(process))
     await this.#until(answered, settleMs, () => `reads of all keys: ${cluster.describe()}`)
     const equal = () => new Set(cluster.running().map(({ replica }) => replica?.stats().stateHash)).size <= 1
     await this.#until(equal, settleMs, () => `equal states: ${cluster.describe()}`)
