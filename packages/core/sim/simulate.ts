@@ -99,6 +99,8 @@ class Simulation {
   readonly #agreement = new AgreementChecker()
   readonly #executions = new ExecutionChecker()
   readonly #calls: Call[] = []
+  /** Reads that were refused: they say nothing. */
+  readonly #failedReads = new Set<ReadCall>()
   readonly #trace: TraceEntry[] = []
   readonly #figures = noFigures()
   #step = 0
@@ -492,7 +494,7 @@ class Simulation {
         call.return = this.#world.now
         call.sights = sights
       },
-      () => {}, // no read
+      () => this.#failedReads.add(call),
     )
     return call
   }
@@ -550,7 +552,8 @@ class Simulation {
         const { replica } = process
         return replica === null ? [] : [{ process, call: this.#read(process, replica, { op: 'list' }) }]
       })
-    const answered = () => reads.every(({ process, call }) => call.return !== null || !isMember(process))
+    const answered = () =>
+      reads.every(({ process, call }) => call.return !== null || this.#failedReads.has(call) || !isMember(process))
     await this.#until(answered, settleMs, () => `reads of all keys: ${cluster.describe()}`)
     const equal = () => new Set(cluster.running().map(({ replica }) => replica?.stats().stateHash)).size <= 1
     await this.#until(equal, settleMs, () => `equal states: ${cluster.describe()}`)
