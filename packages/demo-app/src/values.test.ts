@@ -41,6 +41,7 @@ describe('formatForEdit', () => {
   test('gives text on one line that parses to the same value', () => {
     const value = fc.jsonValue({ maxDepth: 3 }).filter((json) => {
       // Integers beyond the safe ones can not be typed on purpose, and minus zero is never stored.
+      if (!isSameAsJson(json)) return false
       return !JSON.stringify(json).match(/\d{16,}|e\+|-0/)
     })
     fc.assert(
@@ -89,3 +90,9 @@ test('values are the same whatever the order of keys, and a missing one is not n
   expect(sameValue('1', 1)).toBe(false)
   expect(sameValue(new Uint8Array([1]), new Uint8Array([1]))).toBe(true)
 })
+
+/** JSON has no negative zero. */
+function isSameAsJson(value: unknown): boolean {
+  if (Object.is(value, -0)) return false
+  return typeof value !== 'object' || value === null || Object.values(value).every(isSameAsJson)
+}
