@@ -6,14 +6,12 @@ import type { ApplicationCommand } from '../src/protocol/command.ts'
 import { replicaIdFromBytes } from '../src/protocol/ids.ts'
 import type { CommittedInstance } from '../src/protocol/instance.ts'
 import { systemClock } from '../src/runtime/clock.ts'
+import { executionMs, executionSteps } from '../src/runtime/engine.ts'
 import { interleave, type Measurement, quartiles, quartilesOf, startCpu } from './measure.ts'
 import { calibrationTable, type Report, roundedQuartiles, twoPlaces, whole, withQuartiles } from './report.ts'
 
 const session = replicaIdFromBytes(new Uint8Array(16).fill(1))
 const rows = 3
-/** As runtime/engine.ts has it: how long execution may hold a turn up, and its steps between two looks at the clock. */
-const sliceMs = 3
-const sliceSteps = 256
 
 function write(number: number): ApplicationCommand {
   const footprint = [{ key: 7, mode: 'write' as const }]
@@ -129,8 +127,8 @@ function msWithin({ from, to }: Slice, entries: readonly PerformanceEntry[]): nu
 
 /** True when there is more to do. */
 function runSlice(executor: Executor): boolean {
-  const until = systemClock.now() + sliceMs
-  while (executor.run(sliceSteps)) {
+  const until = systemClock.now() + executionMs
+  while (executor.run(executionSteps)) {
     if (systemClock.now() >= until) return true
   }
   return false
@@ -191,7 +189,7 @@ export async function benchExecutor(rounds: number, size: number): Promise<Repor
         bench: 'executor',
         title:
           `The executor alone, ${whole(size)} instances on one key, committing included; slices as the runtime makes ` +
-          `them, after ${sliceMs} ms. ${rounds} rounds; the longest slice of each, CPU time or by the clock, whichever is less.`,
+          `them, after ${executionMs} ms. ${rounds} rounds; the longest slice of each, CPU time or by the clock, whichever is less.`,
         columns: [
           'graph',
           'edges',

@@ -486,7 +486,9 @@ class Simulation {
       sights: [],
     }
     this.#calls.push(call)
-    this.#trace.push({ step: this.#step, atMs: this.#world.now, what: `${process.name}: ${JSON.stringify(read)}` })
+    if (!this.#healing) {
+      this.#trace.push({ step: this.#step, atMs: this.#world.now, what: `${process.name}: ${JSON.stringify(read)}` })
+    }
     const answer = read.op === 'get' ? replica.read.get(read.key).then((one) => [one]) : replica.read.list()
     answer.then(
       (sights) => {

@@ -427,6 +427,7 @@ export class Executor {
     for (let vertex = stack.pop(); vertex !== undefined; vertex = stack.pop()) {
       component.push(vertex)
       if (vertex === root) break
+      if (--this.#edges <= 0) yield
     }
     for (const cost of sortInSlices(component, precedes)) {
       this.#edges -= cost

@@ -99,8 +99,8 @@ type PerformedEffect = Exclude<Effect, { kind: 'persist' | 'keep' | 'reserve' | 
 
 const earlyFramesMax = 256
 /** How long execution may hold a turn up, and its steps between two looks at the clock. */
-const executionMs = 3
-const executionSteps = 256
+export const executionMs = 2
+export const executionSteps = 256
 /** What is proposed for a read that has to be ordered like a command: nothing to execute. */
 const readPayload = new Uint8Array()
 /** Bytes that wait for a peer's link; what is said to it beyond that is lost, as on any bad link. */
