@@ -322,6 +322,7 @@ class IndexedDbReplica implements Storage {
           instances.delete(IDBKeyRange.upperBound([batch.dropEpochsBefore], true))
           checkpoints.delete(IDBKeyRange.upperBound(batch.dropEpochsBefore, true))
         }
+        for (const name of batch.dropMeta ?? []) meta.delete(name)
         for (const { name, bytes } of batch.meta) meta.put(alone(bytes), name)
         for (const { epoch, bytes } of batch.checkpoints) checkpoints.put(alone(bytes), epoch)
         for (const { epoch, row, seq, bytes } of batch.instances) instances.put(alone(bytes), [epoch, row, seq])

@@ -64,6 +64,7 @@ class MemorySlot {
 
   apply(batch: WriteBatch): void {
     if (batch.dropEpochsBefore !== undefined) this.#dropEpochsBefore(batch.dropEpochsBefore)
+    for (const name of batch.dropMeta ?? []) this.#meta.delete(name)
     for (const { name, bytes } of batch.meta) this.#meta.set(name, bytes)
     for (const checkpoint of batch.checkpoints) this.#checkpoints.set(checkpoint.epoch, checkpoint)
     for (const instance of batch.instances) this.#seqsOf(instance.epoch, instance.row).set(instance.seq, instance)

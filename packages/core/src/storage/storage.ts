@@ -34,6 +34,8 @@ export interface WriteBatch {
   readonly checkpoints: readonly StoredCheckpoint[]
   /** Forget the instances and checkpoints of all epochs below this one (before the puts of this batch). */
   readonly dropEpochsBefore?: number
+  /** Forget the facts of these names (before the puts of this batch). Names that are not there are no error. */
+  readonly dropMeta?: readonly string[]
 }
 
 /** All that is kept for one replica. Instances in order of (epoch, row, seq), checkpoints in order of epoch. */
@@ -41,6 +43,14 @@ export interface StorageContents {
   readonly meta: ReadonlyMap<string, Uint8Array>
   readonly instances: readonly StoredInstance[]
   readonly checkpoints: readonly StoredCheckpoint[]
+}
+
+/** What the platform says about the place where things are kept; null where it does not tell. */
+export interface StorageSpace {
+  /** Whether it promised not to delete anything by itself when space runs short. */
+  readonly persisted: boolean | null
+  readonly usedBytes: number | null
+  readonly quotaBytes: number | null
 }
 
 /** One replica's state, held by one owner until closed. */
@@ -57,6 +67,8 @@ export interface Storage {
   write(batch: WriteBatch): Promise<void>
   /** Called at most once, when the storage finds by itself that it can not go on (taken over, deleted, disk lost). */
   onLost: ((reason: Error) => void) | null
+  /** What is known about the space. Absent where there is nothing to tell. Never rejects. */
+  space?(): Promise<StorageSpace>
   /** Deletes all that is kept for this replica, and closes. */
   erase(): Promise<void>
   /** Waits for writes under way, gives up ownership. Idempotent. */
@@ -70,4 +82,18 @@ export interface StorageProvider {
    * Opening never waits for another owner.
    */
   open(scope: StorageScope): Promise<Storage>
+  /**
+   * Watches the stored replicas of the scope that others own. Whenever one loses its owner without having been erased (its
+   * page died, or is frozen), one of the watchers gets it: `adopt` is called with it, and is its owner from then on. Called
+   * for those that have no owner at the beginning, too. The returned function ends the watching; what was adopted stays.
+   * Absent where owners do not share a disk.
+   */
+  watchOrphans?(scope: StorageScope, adopt: (orphan: Orphan) => void): () => void
+}
+
+/** A stored replica that lost its owner, in the hands of another. */
+export interface Orphan {
+  readonly storage: Storage
+  /** Called when the page that owned it is back and asks for it. Who can, closes the storage soon: then that page gets it. */
+  onWanted: (() => void) | null
 }
