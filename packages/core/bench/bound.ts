@@ -191,7 +191,7 @@ class BoundReplica {
   }
 
   #open(writer: Writer): Writer {
-    if (writer.length === 0) writeFrameHead(writer, epoch)
+    if (writer.length === 0) writeFrameHead(writer, { epoch, writes: 0 })
     return writer
   }
 

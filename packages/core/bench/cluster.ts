@@ -102,7 +102,13 @@ export async function openEngines(load: Load, pipe = pipeOf(load)): Promise<Engi
         ...pipe,
         randomBytes: (count) => crypto.getRandomValues(new Uint8Array(count)),
         logger: { debug() {}, warn() {} },
-        listener: { onChanged() {}, onExecuted() {}, onCheckpoint() {} },
+        inPlaceOf: [],
+        listener: {
+          onChanged() {},
+          onExecuted() {},
+          onCheckpoint() {},
+          onCarriedOver: () => ({ committed() {}, done() {}, failed() {} }),
+        },
       }),
     )
   }

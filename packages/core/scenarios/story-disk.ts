@@ -28,8 +28,19 @@ interface Contents {
 
 interface Waiting {
   readonly batch: WriteBatch
-  readonly owner: number
+  readonly area: Area
+  readonly life: number
   readonly done: () => void
+}
+
+/** What one replica keeps; a second one begins when the first was put aside. */
+interface Area {
+  contents: Contents
+  owned: boolean
+}
+
+function newContents(): Contents {
+  return { meta: new Map(), instances: new Map(), checkpoints: new Map() }
 }
 
 export class StoryDisk implements StorageProvider {
@@ -37,9 +48,9 @@ export class StoryDisk implements StorageProvider {
   readonly #agreement: AgreementChecker
   readonly #voters: Map<Epoch, readonly ReplicaId[]>
   readonly #name: string
-  #contents: Contents = { meta: new Map(), instances: new Map(), checkpoints: new Map() }
+  readonly #areas: Area[] = [{ contents: newContents(), owned: false }]
   #kept: Contents | null = null
-  #owner = 0
+  #life = 0
   #waiting: Waiting[] = []
   #held = false
   erased = false
@@ -53,23 +64,38 @@ export class StoryDisk implements StorageProvider {
   }
 
   open(): Promise<Storage> {
-    const owner = ++this.#owner
+    const life = this.#life
+    let area = this.#areas.find(({ owned }) => !owned)
+    if (area === undefined) {
+      area = { contents: newContents(), owned: false }
+      this.#areas.push(area)
+    }
+    const own = area
+    own.owned = true
+    const close = () => {
+      if (life === this.#life) own.owned = false
+      return Promise.resolve()
+    }
     return Promise.resolve({
       durability: 'strict',
       onLost: null,
-      read: () => Promise.resolve(this.#read()),
+      read: () => Promise.resolve(read(own.contents)),
       write: (batch) =>
         new Promise((done) => {
-          this.#waiting.push({ batch, owner, done })
+          this.#waiting.push({ batch, area: own, life, done })
           this.#world.at(writeMs, () => this.#writeNext())
         }),
       erase: () => {
-        this.#contents = { meta: new Map(), instances: new Map(), checkpoints: new Map() }
+        own.contents = newContents()
         this.erased = true
-        return Promise.resolve()
+        return close()
       },
-      close: () => Promise.resolve(),
+      close,
     })
+  }
+
+  get #contents(): Contents {
+    return must(this.#areas[0], 'a disk has an area').contents
   }
 
   /** No write ends until `resume`. */
@@ -84,8 +110,9 @@ export class StoryDisk implements StorageProvider {
 
   /** The process died: what was on the way is lost. */
   crash(): void {
-    this.#owner++
+    this.#life++
     this.#waiting = []
+    for (const area of this.#areas) area.owned = false
   }
 
   keepAside(): void {
@@ -94,7 +121,7 @@ export class StoryDisk implements StorageProvider {
   }
 
   putBack(): void {
-    this.#contents = must(this.#kept, 'something was kept aside')
+    must(this.#areas[0], 'a disk has an area').contents = must(this.#kept, 'something was kept aside')
   }
 
   /** The epochs of which it holds instances. */
@@ -109,13 +136,14 @@ export class StoryDisk implements StorageProvider {
   #writeNext(): void {
     if (this.#held) return
     const next = this.#waiting.shift()
-    if (next === undefined || next.owner !== this.#owner) return
-    this.#apply(next.batch)
+    if (next === undefined || next.life !== this.#life) return
+    this.#apply(next)
     next.done()
   }
 
-  #apply({ dropEpochsBefore = 0, meta, instances, checkpoints }: WriteBatch): void {
-    const contents = this.#contents
+  #apply({ area: { contents }, batch }: Waiting): void {
+    const { dropEpochsBefore = 0, dropMeta = [], meta, instances, checkpoints } = batch
+    for (const name of dropMeta) contents.meta.delete(name)
     for (const [key, { epoch }] of contents.instances) if (epoch < dropEpochsBefore) contents.instances.delete(key)
     for (const epoch of contents.checkpoints.keys()) if (epoch < dropEpochsBefore) contents.checkpoints.delete(epoch)
     for (const { name, bytes } of meta) contents.meta.set(name, bytes)
@@ -131,13 +159,12 @@ export class StoryDisk implements StorageProvider {
       if (isCommitted(instance)) this.#agreement.committed(epoch, instance, this.#name)
     }
   }
+}
 
-  #read(): StorageContents {
-    const { meta, instances, checkpoints } = this.#contents
-    return {
-      meta: new Map(meta),
-      instances: [...instances.values()].sort((a, b) => a.epoch - b.epoch || a.row - b.row || a.seq - b.seq),
-      checkpoints: [...checkpoints.values()].sort((a, b) => a.epoch - b.epoch),
-    }
+function read({ meta, instances, checkpoints }: Contents): StorageContents {
+  return {
+    meta: new Map(meta),
+    instances: [...instances.values()].sort((a, b) => a.epoch - b.epoch || a.row - b.row || a.seq - b.seq),
+    checkpoints: [...checkpoints.values()].sort((a, b) => a.epoch - b.epoch),
   }
 }

@@ -173,7 +173,7 @@ export class StoryNetwork {
   /** The messages of a frame, each with its words and as a frame of its own. */
   #split(frame: Uint8Array): { readonly type: string; readonly text: string | null; readonly bytes: Uint8Array }[] {
     const reader = new Reader(frame)
-    const epoch = readFrameHead(reader)
+    const { epoch } = readFrameHead(reader)
     const head = frame.subarray(0, reader.offset)
     const voters = epoch === controlEpoch ? [] : this.#listener.votersOf(epoch)
     const words = this.#listener.words(voters)

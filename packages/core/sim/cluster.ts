@@ -8,10 +8,10 @@ import type { Random } from '../src/lib/random.ts'
 import { checkInvariants } from '../src/protocol/invariants.ts'
 import { quorumsOf } from '../src/protocol/quorum.ts'
 import { defaultTimeouts, type ReplicaState } from '../src/protocol/state.ts'
-import type { Replica } from '../src/runtime/api.ts'
+import type { Replica, Status } from '../src/runtime/api.ts'
 import { openReplicaIn } from '../src/runtime/open-replica.ts'
 import { type AgreementChecker, Violation } from './agreement.ts'
-import { type DiskFaults, type DiskObserver, SimulatedDisk, type WritePoint } from './disk.ts'
+import { type Damage, type DiskFaults, type DiskObserver, SimulatedDisk, type WritePoint } from './disk.ts'
 import { type ExecutionChecker, LifeRecord } from './executions.ts'
 import { type NetworkObserver, SimulatedNetwork } from './network.ts'
 import { type Execution, type RecordedCommands, type RecordedQueries, recordedKv, type Sight } from './recorded-kv.ts'
@@ -68,6 +68,9 @@ export interface ClusterCounts {
   boundaryCrashes: number
   writeFailures: number
   lostDisks: number
+  olderDisks: number
+  damagedDisks: number
+  retired: number
   fastPath: number
   slowPath: number
   recoveries: number
@@ -83,6 +86,9 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
     boundaryCrashes: 0,
     writeFailures: 0,
     lostDisks: 0,
+    olderDisks: 0,
+    damagedDisks: 0,
+    retired: 0,
     fastPath: 0,
     slowPath: 0,
     recoveries: 0,
@@ -142,7 +148,15 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
     const clock = new ProcessClock(this.#world, isAlive)
     process.clock = clock
     const dice = this.#world.random.fork()
-    const record = new LifeRecord(`${process.name} (life ${life})`)
+    let anew = false
+    const look = (status: Status) => {
+      if (status.kind !== 'joining' || status.lost === undefined || anew) return
+      // another replica in the same process: it executes from a checkpoint on
+      anew = true
+      this.counts.retired++
+      record = new LifeRecord(`${process.name} (life ${life}, anew)`)
+    }
+    let record = new LifeRecord(`${process.name} (life ${life})`)
     const { votersMax, checkpointEvery, patience } = this.#options
     const { recoveryMs, patienceMs, suspectMs } = defaultTimeouts
     openReplicaIn(
@@ -172,9 +186,11 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
         if (!isAlive()) return
         process.replica = replica
         process.starting = false
+        look(replica.status)
         replica.addEventListener('status', ({ detail }) => {
           if (!isAlive()) return
           if (detail.kind === 'failed') this.#failed(process, detail.error)
+          look(detail)
         })
       },
       (error: unknown) => {
@@ -265,6 +281,34 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
   }
 
   /**
+   * The disk comes back as it was earlier, when everybody else's disk holds that it had come further: so whoever of them is
+   * met first, after whatever, knows. False where there is no such moment.
+   */
+  takeBackDisk(process: Process): boolean {
+    const { replica } = process
+    if (replica === null) return false
+    const { id } = replica
+    const voters = replica.members.filter(({ role, self }) => role === 'voter' && !self).map((member) => member.id)
+    const others = this.processes.filter((one) => one.replica !== null && voters.includes(one.replica.id))
+    const remembered = Math.min(...others.map(({ disk }) => disk.remembersOf(id)))
+    this.#die(process)
+    const done = process.disk.comeBackOlder(id, remembered)
+    if (done) this.counts.olderDisks++
+    return done
+  }
+
+  /** Some records are lost or wrong. False where there was nothing to damage in that way. */
+  damageDisk(process: Process, how: Damage): boolean {
+    const { replica } = process
+    if (replica === null) return false
+    const { id } = replica
+    this.#die(process)
+    const done = process.disk.damage(id, how)
+    if (done) this.counts.damagedDisks++
+    return done
+  }
+
+  /**
    * Whether the others can go on for ever without this one: all seats are taken, all who sit there run, in one epoch whose
    * start they hold, and nobody is about to change that. So what is lost is one of the f that may be.
    */
@@ -348,7 +392,7 @@ export function oneOf(dice: Random, processes: readonly Process[]): Process | nu
 /** Whether the frame carries the last chunk of a checkpoint. */
 function isEndOfCheckpoint(frame: Uint8Array): boolean {
   const reader = new Reader(frame)
-  if (readFrameHead(reader) !== controlEpoch) return false
+  if (readFrameHead(reader).epoch !== controlEpoch) return false
   const message = readControlMessage(reader)
   return message.type === 'CheckpointChunk' && message.offset + message.bytes.length === message.totalBytes
 }

@@ -1,11 +1,14 @@
 // A simulated disk for one process after another: writes take time, and a crash loses what was not durable — or keeps a
-// write whose completion nobody heard of. Every committed record that reaches it is shown to the agreement checker.
-import { decodeInstance } from '../src/codec/record.ts'
+// write whose completion nobody heard of. While it is down it can come back older, or with wrong records. Every committed
+// record that reaches it is shown to the agreement checker.
+import { decodeDisksHeard, decodeIdentity, decodeInstance, decodeSeal } from '../src/codec/record.ts'
 import { decodeCheckpoint } from '../src/execution/checkpoint.ts'
 import { WepaxosError } from '../src/lib/errors.ts'
 import type { Random } from '../src/lib/random.ts'
 import type { ReplicaId } from '../src/protocol/ids.ts'
 import { isCommitted } from '../src/protocol/instance.ts'
+import { sealName } from '../src/runtime/disk-seal.ts'
+import { disksHeardName, identityName } from '../src/runtime/write-queue.ts'
 import type { Storage, StorageContents, StorageProvider, WriteBatch } from '../src/storage/storage.ts'
 import type { AgreementChecker } from './agreement.ts'
 import type { World } from './world.ts'
@@ -25,14 +28,40 @@ export interface DiskObserver {
   onWrite(process: string, point: WritePoint): void
 }
 
+/** What one replica keeps. A disk holds several when one was put aside for another. */
 interface Contents {
   readonly meta: Map<string, Uint8Array>
   readonly instances: Map<string, { epoch: number; row: number; seq: number; bytes: Uint8Array }>
   readonly checkpoints: Map<number, Uint8Array>
 }
 
-function nothing(): Contents {
-  return { meta: new Map(), instances: new Map(), checkpoints: new Map() }
+function copyOf({ meta, instances, checkpoints }: Contents): Contents {
+  return { meta: new Map(meta), instances: new Map(instances), checkpoints: new Map(checkpoints) }
+}
+
+interface Area {
+  contents: Contents
+  owned: boolean
+  /** As it was at some moments of its past, oldest first. */
+  readonly images: Contents[]
+}
+
+function newArea(): Area {
+  return { contents: { meta: new Map(), instances: new Map(), checkpoints: new Map() }, owned: false, images: [] }
+}
+
+/** Ways in which a disk comes back that is neither whole nor empty. */
+export const damages = ['a record lost', 'records lost', 'a flipped bit', 'an older record', 'instances lost'] as const
+export type Damage = (typeof damages)[number]
+
+const imagesMax = 8
+const imageChance = 0.02
+
+interface QueuedWrite {
+  readonly batch: WriteBatch
+  readonly area: Area
+  readonly life: number
+  settle(error?: Error): void
 }
 
 export class SimulatedDisk implements StorageProvider {
@@ -42,10 +71,11 @@ export class SimulatedDisk implements StorageProvider {
   readonly #agreement: AgreementChecker
   readonly #name: string
   readonly #observer: DiskObserver | undefined
-  #contents = nothing()
+  #areas: Area[] = [newArea()]
   readonly #voters = new Map<number, readonly ReplicaId[]>()
-  #owner = 0
-  #queued: { readonly batch: WriteBatch; readonly owner: number; settle(error?: Error): void }[] = []
+  /** Of the process: what belongs to an earlier one writes nothing, and hears nothing. */
+  #life = 0
+  #queued: QueuedWrite[] = []
   #busy = false
   erased = false
   /** Until then writes take up to `slowMs`, whatever `writeMaxMs` says. */
@@ -65,59 +95,146 @@ export class SimulatedDisk implements StorageProvider {
   }
 
   open(): Promise<Storage> {
-    const owner = ++this.#owner
+    const life = this.#life
+    let area = this.#areas.find(({ owned }) => !owned)
+    if (area === undefined) {
+      area = newArea()
+      this.#areas.push(area)
+    }
+    area.owned = true
+    return Promise.resolve(this.#storage(area, life))
+  }
+
+  #storage(area: Area, life: number): Storage {
     let failed = false
-    return Promise.resolve({
+    let open = true
+    const isAlive = () => open && life === this.#life
+    const close = () => {
+      if (isAlive()) area.owned = false
+      open = false
+      return Promise.resolve()
+    }
+    return {
       durability: 'strict',
       onLost: null,
-      read: () => Promise.resolve(this.#read()),
+      read: () => Promise.resolve(contentsOf(area)),
       write: (batch) =>
         new Promise((resolve, reject) => {
-          if (owner !== this.#owner) return // a dead process writes nothing, and hears nothing
+          if (!isAlive()) return
           if (failed) {
             reject(new WepaxosError('StorageFailed', 'an earlier write failed'))
             return
           }
           this.#observer?.onWrite(this.#name, 'begins')
-          if (owner !== this.#owner) return
-          this.#queued.push({
-            batch,
-            owner,
-            settle: (error) => {
-              if (error === undefined) resolve()
-              else {
-                failed = true
-                reject(error)
-              }
-            },
-          })
+          if (!isAlive()) return
+          const settle = (error?: Error) => {
+            if (error === undefined) resolve()
+            else {
+              failed = true
+              reject(error)
+            }
+          }
+          this.#queued.push({ batch, area, life, settle })
           this.#next()
         }),
       erase: () => {
-        if (owner === this.#owner) {
+        if (isAlive()) {
           this.erased = true
-          this.#contents = nothing()
+          const { contents, images } = newArea()
+          area.contents = contents
+          area.images.splice(0, area.images.length, ...images)
         }
-        return Promise.resolve()
+        return close()
       },
-      close: () => Promise.resolve(),
-    })
+      close,
+    }
   }
 
   /** The epoch whose start is durable here; 0 for none. */
   get newestEpoch(): number {
     let newest = 0
-    for (const epoch of this.#contents.checkpoints.keys()) newest = Math.max(newest, epoch)
+    for (const { contents } of this.#areas) {
+      for (const epoch of contents.checkpoints.keys()) newest = Math.max(newest, epoch)
+    }
     return newest
   }
 
   /** The process died: writes that were on the way are lost, or were just durable. */
   crash(): void {
-    this.#owner++
+    this.#life++
     const [first] = this.#queued
-    if (first !== undefined && this.#busy && this.#random.chance(0.3)) this.#apply(first.batch)
+    if (first !== undefined && this.#busy && this.#random.chance(0.3)) this.#apply(first)
     this.#queued = []
     this.#busy = false
+    for (const area of this.#areas) area.owned = false
+  }
+
+  /** How many writes of `replica` somebody remembers who opens this disk. */
+  remembersOf(replica: ReplicaId): number {
+    return Math.max(
+      0,
+      ...this.#areas.map(({ contents }) => {
+        const heard = contents.meta.get(disksHeardName)
+        const disks = heard === undefined ? [] : decodeDisksHeard(heard)
+        return disks.find((disk) => disk.replica === replica)?.writes ?? 0
+      }),
+    )
+  }
+
+  /** While the process is down: its replica's disk comes back as it was, the newest image with fewer writes than these. */
+  comeBackOlder(replica: ReplicaId, writes: number): boolean {
+    const area = this.#areaOf(replica)
+    const image = area?.images.findLast((one) => writesOf(one) < writes)
+    if (area === undefined || image === undefined) return false
+    area.contents = copyOf(image)
+    return true
+  }
+
+  /** While the process is down: its replica's disk comes back damaged. False where it holds nothing to damage so. */
+  damage(replica: ReplicaId, how: Damage): boolean {
+    const area = this.#areaOf(replica)
+    if (area === undefined) return false
+    const { instances } = area.contents
+    const keys = [...instances.keys()]
+    if (keys.length < 3) return false
+    const key = this.#random.pick(keys)
+    const stored = instances.get(key)
+    if (stored === undefined) return false
+    switch (how) {
+      case 'a record lost':
+        instances.delete(key)
+        return true
+      case 'records lost':
+        for (const one of keys) if (this.#random.chance(0.3) || one === key) instances.delete(one)
+        return true
+      case 'instances lost':
+        instances.clear()
+        return true
+      case 'a flipped bit': {
+        const bytes = stored.bytes.slice()
+        const at = this.#random.integer(bytes.length)
+        bytes[at] = (bytes[at] ?? 0) ^ (1 << this.#random.integer(8))
+        instances.set(key, { ...stored, bytes })
+        return true
+      }
+      case 'an older record': {
+        const older = area.images.flatMap((image) => {
+          const before = image.instances.get(key)
+          return before === undefined || sameBytes(before.bytes, stored.bytes) ? [] : [before]
+        })
+        const [before] = older
+        if (before === undefined) return false
+        instances.set(key, before)
+        return true
+      }
+    }
+  }
+
+  #areaOf(replica: ReplicaId): Area | undefined {
+    return this.#areas.find(({ contents }) => {
+      const identity = contents.meta.get(identityName)
+      return identity !== undefined && decodeIdentity(identity).self === replica
+    })
   }
 
   #next(): void {
@@ -126,9 +243,9 @@ export class SimulatedDisk implements StorageProvider {
     this.#busy = true
     const longest = this.#world.now < this.slowUntil ? this.slowMs : this.#faults.writeMaxMs
     this.#world.at(this.#random.next() * longest, () => {
-      if (first.owner !== this.#owner) return
+      if (first.life !== this.#life) return
       this.#observer?.onWrite(this.#name, 'is not durable yet')
-      if (first.owner !== this.#owner) return
+      if (first.life !== this.#life) return
       this.#busy = false
       this.#queued.shift()
       const full = this.#world.now < this.fullUntil
@@ -139,48 +256,59 @@ export class SimulatedDisk implements StorageProvider {
         first.settle(new WepaxosError('StorageFailed', why))
         return
       }
-      this.#apply(first.batch)
+      this.#apply(first)
       this.#observer?.onWrite(this.#name, 'is durable, untold')
-      if (first.owner !== this.#owner) return
+      if (first.life !== this.#life) return
       first.settle()
       this.#observer?.onWrite(this.#name, 'is durable, told')
-      if (first.owner === this.#owner) this.#next()
+      if (first.life === this.#life) this.#next()
     })
   }
 
-  #apply(batch: WriteBatch): void {
+  #apply({ batch, area }: QueuedWrite): void {
+    const { contents, images } = area
+    if (this.#random.chance(imageChance)) {
+      images.push(copyOf(contents))
+      if (images.length > imagesMax) images.shift()
+    }
     const { dropEpochsBefore } = batch
     if (dropEpochsBefore !== undefined) {
-      for (const [key, stored] of this.#contents.instances) {
-        if (stored.epoch < dropEpochsBefore) this.#contents.instances.delete(key)
+      for (const [key, stored] of contents.instances) {
+        if (stored.epoch < dropEpochsBefore) contents.instances.delete(key)
       }
-      for (const epoch of this.#contents.checkpoints.keys()) {
-        if (epoch < dropEpochsBefore) this.#contents.checkpoints.delete(epoch)
+      for (const epoch of contents.checkpoints.keys()) {
+        if (epoch < dropEpochsBefore) contents.checkpoints.delete(epoch)
       }
     }
-    for (const { name, bytes } of batch.meta) this.#contents.meta.set(name, bytes)
+    for (const name of batch.dropMeta ?? []) contents.meta.delete(name)
+    for (const { name, bytes } of batch.meta) contents.meta.set(name, bytes)
     for (const { epoch, bytes } of batch.checkpoints) {
-      this.#contents.checkpoints.set(epoch, bytes)
+      contents.checkpoints.set(epoch, bytes)
       this.#voters.set(epoch, decodeCheckpoint(bytes).members.voters)
       this.#agreement.checkpoint(epoch, bytes, this.#name)
     }
     for (const stored of batch.instances) {
       const { epoch, row, seq, bytes } = stored
-      this.#contents.instances.set(`${epoch}/${row}/${seq}`, stored)
+      contents.instances.set(`${epoch}/${row}/${seq}`, stored)
       const voters = this.#voters.get(epoch)
       if (voters === undefined) throw new Error(`${this.#name} wrote an instance of epoch ${epoch} without its start`)
       const instance = decodeInstance(bytes, voters)
       if (isCommitted(instance)) this.#agreement.committed(epoch, instance, this.#name)
     }
   }
+}
 
-  #read(): StorageContents {
-    const instances = [...this.#contents.instances.values()].sort(
-      (a, b) => a.epoch - b.epoch || a.row - b.row || a.seq - b.seq,
-    )
-    const checkpoints = [...this.#contents.checkpoints]
-      .sort(([a], [b]) => a - b)
-      .map(([epoch, bytes]) => ({ epoch, bytes }))
-    return { meta: new Map(this.#contents.meta), instances, checkpoints }
-  }
+function writesOf({ meta }: Contents): number {
+  const bytes = meta.get(sealName)
+  return bytes === undefined ? 0 : decodeSeal(bytes).writes
+}
+
+function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
+  return one.length === other.length && one.every((byte, at) => byte === other[at])
+}
+
+function contentsOf({ contents }: Area): StorageContents {
+  const instances = [...contents.instances.values()].sort((a, b) => a.epoch - b.epoch || a.row - b.row || a.seq - b.seq)
+  const checkpoints = [...contents.checkpoints].sort(([a], [b]) => a - b).map(([epoch, bytes]) => ({ epoch, bytes }))
+  return { meta: new Map(contents.meta), instances, checkpoints }
 }

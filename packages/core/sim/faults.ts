@@ -18,6 +18,8 @@ export const adventureKinds = [
   'leave',
   'checkpoint',
   'lost disk',
+  'older disk',
+  'damaged disk',
 ] as const
 export type AdventureKind = (typeof adventureKinds)[number]
 
@@ -44,6 +46,8 @@ const usualChance: Readonly<Record<AdventureKind, number>> = {
   leave: 0.0015,
   checkpoint: 0.003,
   'lost disk': 0.0008,
+  'older disk': 0.002,
+  'damaged disk': 0.001,
 }
 
 export interface FaultPlan {

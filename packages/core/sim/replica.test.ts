@@ -453,6 +453,7 @@ describe('several replicas', () => {
     await stage.when(a.mutate.set('k', 2).done) // the disk refuses an instance of an epoch whose start it does not have
     await stage.pass(2_000)
     for (const name of ['a', 'b', 'c']) {
+      stage.kill(name)
       const storage = await stage.disk(name).open()
       const { checkpoints, instances } = await storage.read()
       expect(checkpoints.map((one) => one.epoch)).toEqual([epoch])
@@ -500,7 +501,7 @@ describe('several replicas', () => {
       })
       await stage.pass(50)
       const writer = new Writer()
-      writeFrameHead(writer, controlEpoch)
+      writeFrameHead(writer, { epoch: controlEpoch, writes: 0 })
       writeControlMessage(writer, {
         type: 'Hello',
         cluster,
@@ -509,6 +510,9 @@ describe('several replicas', () => {
         epoch,
         checkpointHash,
         heard: true,
+        run: 7,
+        writesAtOpen: 1_000_000,
+        disksHeard: [],
       })
       channel.send(a.id, writer.finish())
       await stage.pass(50)
@@ -596,7 +600,7 @@ describe('several replicas', () => {
     })
     await stage.pass(50)
     const writer = new Writer()
-    writeFrameHead(writer, a.stats().epoch)
+    writeFrameHead(writer, { epoch: a.stats().epoch, writes: 0 })
     writeMessage(writer, { type: 'Recover', id: { row: 0, seq: 1 }, ballot: 17 }, [])
     channel.send(a.id, writer.finish())
     channel.send(a.id, new Uint8Array([9, 9, 9]))

@@ -27,6 +27,9 @@ const groups = {
     quotaErrors: 'writes without room',
     slowDisks: 'slow phases of a disk',
     lostDisks: 'lost disks',
+    olderDisks: 'disks that came back older',
+    damagedDisks: 'disks that came back damaged',
+    retired: 'replicas that noticed it and began anew',
   },
   'links and clocks': {
     cuts: 'links cut, both ends told',

@@ -6,7 +6,7 @@ import { createRandom, type Random } from '../src/lib/random.ts'
 import type { Value } from '../src/lib/value.ts'
 import { AgreementChecker, Violation } from './agreement.ts'
 import { boundaries, oneOf, type Process, type RecordedReplica, SimulatedCluster } from './cluster.ts'
-import type { DiskFaults } from './disk.ts'
+import { type DiskFaults, damages } from './disk.ts'
 import { ExecutionChecker } from './executions.ts'
 import { type AdventureKind, drawAdventure, drawPlan, type FaultKind, type FaultPlan } from './faults.ts'
 import type { Call, Command, CommandCall, Read, ReadCall } from './history.ts'
@@ -151,6 +151,9 @@ class Simulation {
       crashes: this.#cluster.counts.crashes,
       boundaryCrashes: this.#cluster.counts.boundaryCrashes,
       lostDisks: this.#cluster.counts.lostDisks,
+      olderDisks: this.#cluster.counts.olderDisks,
+      damagedDisks: this.#cluster.counts.damagedDisks,
+      retired: this.#cluster.counts.retired,
       fastPath: this.#cluster.counts.fastPath,
       slowPath: this.#cluster.counts.slowPath,
       recoveries: this.#cluster.counts.recoveries,
@@ -316,6 +319,16 @@ class Simulation {
         if (process === null || !cluster.canLose(process)) return
         this.#note(`${process.name} loses its disk and comes back as ${cluster.loseDisk(process).name}`)
         return
+      case 'older disk':
+      case 'damaged disk': {
+        if (process === null || !cluster.canLose(process)) return
+        const how = dice.pick(damages)
+        const done = kind === 'older disk' ? cluster.takeBackDisk(process) : cluster.damageDisk(process, how)
+        const came = kind === 'older disk' ? 'older' : `damaged (${how})`
+        this.#note(`${process.name} crashes${done ? `, and its disk comes back ${came}` : ''}`)
+        this.#revive(process, dice.next() * 2_000)
+        return
+      }
       default:
         kind satisfies never
     }

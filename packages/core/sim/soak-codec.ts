@@ -8,7 +8,16 @@ import {
   writeFrameHead,
   writeMessage,
 } from '../src/codec/message.ts'
-import { decodeIdentity, decodeInstance, decodeReservation, encodeInstance } from '../src/codec/record.ts'
+import {
+  decodeDisksHeard,
+  decodeIdentity,
+  decodeInstance,
+  decodeOutboxEntry,
+  decodeReservation,
+  decodeSeal,
+  encodeInstance,
+  encodeOutboxEntry,
+} from '../src/codec/record.ts'
 import { decodeCheckpoint, encodeCheckpoint } from '../src/execution/checkpoint.ts'
 import { createRandom, type Random } from '../src/lib/random.ts'
 import { replicaIdFromBytes } from '../src/protocol/ids.ts'
@@ -17,7 +26,7 @@ const voters = [1, 2, 3].map((byte) => replicaIdFromBytes(new Uint8Array(16).fil
 
 function readFrame(bytes: Uint8Array): void {
   const reader = new Reader(bytes)
-  if (readFrameHead(reader) === controlEpoch) while (reader.remaining > 0) readControlMessage(reader)
+  if (readFrameHead(reader).epoch === controlEpoch) while (reader.remaining > 0) readControlMessage(reader)
   else while (reader.remaining > 0) readMessage(reader, voters)
 }
 
@@ -27,6 +36,9 @@ const decoders: Readonly<Record<string, (bytes: Uint8Array) => void>> = {
   identity: (bytes) => void decodeIdentity(bytes),
   reservation: (bytes) => void decodeReservation(bytes),
   checkpoint: (bytes) => void decodeCheckpoint(bytes),
+  seal: (bytes) => void decodeSeal(bytes),
+  disksHeard: (bytes) => void decodeDisksHeard(bytes),
+  outboxEntry: (bytes) => void decodeOutboxEntry(bytes),
 }
 
 /** Well-formed bytes to start mutations from. */
@@ -39,7 +51,7 @@ function samples(): Uint8Array[] {
   const id = { row: 0, seq: 5 }
   const deps = [4, 0, 2]
   const writer = new Writer()
-  writeFrameHead(writer, 1)
+  writeFrameHead(writer, { epoch: 1, writes: 7 })
   writeMessage(writer, { type: 'PreAccept', id, command, deps }, voters)
   writeMessage(writer, { type: 'Commit', id, ballot: 0, command, deps }, voters)
   const known = { phase: 'preaccepted' as const, command, deps, initDeps: deps }
@@ -48,6 +60,7 @@ function samples(): Uint8Array[] {
   return [
     writer.finish(),
     encodeInstance({ id, phase: 'preaccepted', ...value }, voters),
+    encodeOutboxEntry(proposal),
     encodeCheckpoint({
       cluster: session,
       machine: 'kv',

@@ -14,6 +14,9 @@ export class DecodeError extends Error {
   }
 }
 
+/** Whole and well, but of a version that is not known here: another program wrote it. */
+export class UnknownVersionError extends DecodeError {}
+
 const chunkBytesInitial = 1024
 /** A larger chunk is let go by `reset`, so that one large snapshot does not pin memory for ever. */
 const chunkBytesKept = 1 << 20

@@ -153,10 +153,14 @@ const goldenControl: {
       epoch: 5,
       checkpointHash: '5a'.repeat(32),
       heard: true,
+      run: 300,
+      writesAtOpen: 17,
+      disksHeard: [{ replica: stranger, run: 5, writes: 300 }],
     },
-    '00010123456789abcdef0123456789abcdef026b760205015a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a01',
+    '00010123456789abcdef0123456789abcdef026b760205015a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a01ac0211017777777777777777777777777777777705ac02',
   ],
   EpochEnded: [{ type: 'EpochEnded', epoch: 5 }, '0105'],
+  Retired: [{ type: 'Retired', replica: stranger }, '0677777777777777777777777777777777'],
   FetchCheckpoint: [{ type: 'FetchCheckpoint', epoch: 5, offset: 49_152 }, '0205808003'],
   CheckpointChunk: [
     {
@@ -207,12 +211,12 @@ describe('golden bytes', () => {
     expect(decodeControl(fromHex(bytes))).toEqual(message)
   })
 
-  test('a frame opens with the version and the epoch', () => {
+  test('a frame opens with the version, the epoch and how far the disk of its sender has come', () => {
     const writer = new Writer()
-    writeFrameHead(writer, 300)
-    expect(hex(writer.finish())).toBe('02ac02')
-    expect(readFrameHead(new Reader(fromHex('02ac02')))).toBe(300)
-    expect(readFrameHead(new Reader(fromHex('0200')))).toBe(controlEpoch)
+    writeFrameHead(writer, { epoch: 300, writes: 129 })
+    expect(hex(writer.finish())).toBe('03ac028101')
+    expect(readFrameHead(new Reader(fromHex('03ac028101')))).toEqual({ epoch: 300, writes: 129 })
+    expect(readFrameHead(new Reader(fromHex('030000')))).toEqual({ epoch: controlEpoch, writes: 0 })
   })
 })
 
@@ -323,8 +327,12 @@ const controlMessages: { readonly [T in ControlMessage['type']]: fc.Arbitrary<Ex
       epoch: count,
       checkpointHash: fc.option(anyHex(32)),
       heard: fc.boolean(),
+      run: count,
+      writesAtOpen: count,
+      disksHeard: fc.array(fc.record({ replica: anyReplica, run: count, writes: count }), { maxLength: 4 }),
     }),
     EpochEnded: fc.record({ type: typed('EpochEnded'), epoch: count }),
+    Retired: fc.record({ type: typed('Retired'), replica: anyReplica }),
     FetchCheckpoint: fc.record({ type: typed('FetchCheckpoint'), epoch: count, offset: count }),
     CheckpointChunk: fc.record({
       type: typed('CheckpointChunk'),
@@ -365,10 +373,10 @@ describe('round trips', () => {
 
   test('messages follow each other in a frame without anything between them', () => {
     const writer = new Writer()
-    writeFrameHead(writer, 3)
+    writeFrameHead(writer, { epoch: 3, writes: 4 })
     for (const { message } of goldenList) writeMessage(writer, message, voters)
     const reader = new Reader(writer.finish())
-    expect(readFrameHead(reader)).toBe(3)
+    expect(readFrameHead(reader)).toEqual({ epoch: 3, writes: 4 })
     for (const { message } of goldenList) expect(readMessage(reader, voters)).toEqual(message)
     reader.end()
   })

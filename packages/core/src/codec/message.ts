@@ -1,7 +1,7 @@
-// Frames on the wire. A frame is a version byte, an epoch, and messages until its end. Messages of an epoch name its
+// Frames on the wire. A frame is a version byte, an epoch, how far the sender's disk has come, and messages until its end. Messages of an epoch name its
 // voters by row, so they can be read only with that epoch's voters at hand; frames of epoch 0 carry control messages.
 // Decoding either gives the value or throws DecodeError; whether the sender may say it is for the protocol to check.
-import type { ControlMessage } from '../protocol/control-message.ts'
+import type { ControlMessage, DiskHeard } from '../protocol/control-message.ts'
 import type { Epoch, ReplicaId } from '../protocol/ids.ts'
 import type { Commit, Invalidating, Message, MessageType, RecoverOk, ShortCommit } from '../protocol/message.ts'
 import type { Reader, Writer } from './bytes.ts'
@@ -12,30 +12,41 @@ import {
   readHex,
   readId,
   readProposal,
+  readReplicaId,
   writeCommand,
   writeDeps,
   writeFootprint,
   writeHex,
   writeId,
   writeProposal,
+  writeReplicaId,
 } from './parts.ts'
 
 /** Changes with every change of the format: a golden test holds the bytes. */
-export const WIRE_VERSION = 2
+export const WIRE_VERSION = 3
 
 /** The epoch that marks a frame of control messages. */
 export const controlEpoch: Epoch = 0
 
-export function writeFrameHead(writer: Writer, epoch: Epoch): void {
-  writer.byte(WIRE_VERSION)
-  writer.varint(epoch)
+/** What stands before the messages of a frame. */
+export interface FrameHead {
+  /** Which epoch's messages follow. */
+  readonly epoch: Epoch
+  /** The sender's durable writes, all that the frame reports among them (docs/protocol.md, [DU6]). */
+  readonly writes: number
 }
 
-/** Reads the head and says which epoch's messages follow. */
-export function readFrameHead(reader: Reader): Epoch {
+export function writeFrameHead(writer: Writer, { epoch, writes }: FrameHead): void {
+  writer.byte(WIRE_VERSION)
+  writer.varint(epoch)
+  writer.varint(writes)
+}
+
+export function readFrameHead(reader: Reader): FrameHead {
   const version = reader.byte()
   if (version !== WIRE_VERSION) reader.fail(`wire version ${version} is not spoken here, only ${WIRE_VERSION}`)
-  return reader.varint()
+  const epoch = reader.varint()
+  return { epoch, writes: reader.varint() }
 }
 
 const tags = {
@@ -291,7 +302,28 @@ const controlTypes = [
   'CheckpointChunk',
   'MembershipRequest',
   'Forward',
+  'Retired',
 ] as const satisfies readonly ControlMessage['type'][]
+
+/** Members of a list of disks at most: more than an epoch has, observers included. */
+const disksHeardMax = 512
+
+export function writeDisksHeard(writer: Writer, disks: readonly DiskHeard[]): void {
+  writer.varint(disks.length)
+  for (const { replica, run, writes } of disks) {
+    writeReplicaId(writer, replica)
+    writer.varint(run)
+    writer.varint(writes)
+  }
+}
+
+export function readDisksHeard(reader: Reader): DiskHeard[] {
+  const disks: DiskHeard[] = []
+  for (let left = readCount(reader, disksHeardMax); left > 0; left--) {
+    disks.push({ replica: readReplicaId(reader), run: reader.varint(), writes: reader.varint() })
+  }
+  return disks
+}
 
 const wantedRoles = ['none', 'observer', 'voter'] as const
 
@@ -307,6 +339,9 @@ export function writeControlMessage(writer: Writer, message: ControlMessage): vo
       writer.byte(message.checkpointHash === null ? 0 : 1)
       if (message.checkpointHash !== null) writeHex(writer, message.checkpointHash)
       writer.byte(message.heard ? 1 : 0)
+      writer.varint(message.run)
+      writer.varint(message.writesAtOpen)
+      writeDisksHeard(writer, message.disksHeard)
       return
     case 'EpochEnded':
       writer.varint(message.epoch)
@@ -328,6 +363,9 @@ export function writeControlMessage(writer: Writer, message: ControlMessage): vo
     case 'Forward':
       writeProposal(writer, message.proposal, [])
       return
+    case 'Retired':
+      writeReplicaId(writer, message.replica)
+      return
     default:
       message satisfies never
   }
@@ -343,7 +381,11 @@ export function readControlMessage(reader: Reader): ControlMessage {
       const machineVersion = reader.varint()
       const epoch = reader.varint()
       const checkpointHash = readFlag(reader) ? readHex(reader, 32) : null
-      return { type, cluster, machine, machineVersion, epoch, checkpointHash, heard: readFlag(reader) }
+      const heard = readFlag(reader)
+      const run = reader.varint()
+      const writesAtOpen = reader.varint()
+      const disksHeard = readDisksHeard(reader)
+      return { type, cluster, machine, machineVersion, epoch, checkpointHash, heard, run, writesAtOpen, disksHeard }
     }
     case 'EpochEnded':
       return { type, epoch: reader.varint() }
@@ -366,6 +408,8 @@ export function readControlMessage(reader: Reader): ControlMessage {
     }
     case 'Forward':
       return { type, proposal: readProposal(reader, []) }
+    case 'Retired':
+      return { type, replica: readReplicaId(reader) }
     case undefined:
       return reader.fail(`there is no control message type ${tag}`)
     default:

@@ -1,19 +1,23 @@
 // What is kept on disk: an instance as a replica knows it, and the facts about the replica itself. Each record opens with
 // its format's version and closes with a checksum: a record that does not decode is a lost disk, never a guess.
 
-import type { Command } from '../protocol/command.ts'
+import type { Command, Footprint } from '../protocol/command.ts'
+import type { DiskHeard } from '../protocol/control-message.ts'
 import { equalDeps } from '../protocol/deps.ts'
 import type { Epoch, ReplicaId, Seq } from '../protocol/ids.ts'
 import type { Instance } from '../protocol/instance.ts'
-import { checksum, Reader, Writer } from './bytes.ts'
+import { checksum, Reader, UnknownVersionError, Writer } from './bytes.ts'
+import { readDisksHeard, writeDisksHeard } from './message.ts'
 import {
   readCommand,
   readDeps,
+  readFootprint,
   readHex,
   readId,
   readReplicaId,
   writeCommand,
   writeDeps,
+  writeFootprint,
   writeHex,
   writeId,
   writeReplicaId,
@@ -35,7 +39,9 @@ function open(bytes: Uint8Array): Reader {
   if (sum !== checksum(bytes, 0, length)) reader.fail('the checksum of a record is off')
   const body = new Reader(bytes.subarray(0, length))
   const version = body.byte()
-  if (version !== RECORD_VERSION) body.fail(`record version ${version} is not known here, only ${RECORD_VERSION}`)
+  if (version !== RECORD_VERSION) {
+    throw new UnknownVersionError(`record version ${version} is not known here, only ${RECORD_VERSION}`, 0)
+  }
   return body
 }
 
@@ -166,4 +172,66 @@ export function decodeReservation(bytes: Uint8Array): Reservation {
   const reservation = { epoch: reader.varint(), seq: reader.varint(), sessionNumber: reader.varint() }
   reader.end()
   return reservation
+}
+
+/** What every write leaves behind, in the same transaction: how many there were, and what should be there after this one. */
+export interface Seal {
+  /** Writes since this replica's first, over all its runs. */
+  readonly writes: number
+  /** Records that are stored, the seal itself left out … */
+  readonly records: number
+  /** … and the sum of their digests, modulo 2^32. */
+  readonly digest: number
+}
+
+export function encodeSeal({ writes, records, digest }: Seal): Uint8Array {
+  const out = begin()
+  out.varint(writes)
+  out.varint(records)
+  out.varint(digest)
+  return seal(out)
+}
+
+export function decodeSeal(bytes: Uint8Array): Seal {
+  const reader = open(bytes)
+  const value = { writes: reader.varint(), records: reader.varint(), digest: reader.varint() }
+  reader.end()
+  return value
+}
+
+export function encodeDisksHeard(disks: readonly DiskHeard[]): Uint8Array {
+  const out = begin()
+  writeDisksHeard(out, disks)
+  return seal(out)
+}
+
+export function decodeDisksHeard(bytes: Uint8Array): DiskHeard[] {
+  const reader = open(bytes)
+  const disks = readDisksHeard(reader)
+  reader.end()
+  return disks
+}
+
+/** A command of this replica's own session that has no result yet, kept so that a restart can propose it again. */
+export interface OutboxEntry {
+  readonly number: number
+  readonly footprint: Footprint
+  readonly payload: Uint8Array
+}
+
+export function encodeOutboxEntry({ number, footprint, payload }: OutboxEntry): Uint8Array {
+  const out = begin()
+  out.varint(number)
+  writeFootprint(out, footprint)
+  out.bytes(payload)
+  return seal(out)
+}
+
+export function decodeOutboxEntry(bytes: Uint8Array): OutboxEntry {
+  const reader = open(bytes)
+  const number = reader.varint()
+  const footprint = readFootprint(reader)
+  const payload = reader.bytes().slice()
+  reader.end()
+  return { number, footprint, payload }
 }

@@ -1,6 +1,6 @@
 // The durable cut between two epochs, as bytes that are the same at every replica (docs/protocol.md, section 8): the next
 // members, the state machine's snapshot, and the sessions that make proposals exactly-once.
-import { Reader, Writer } from '../codec/bytes.ts'
+import { Reader, UnknownVersionError, Writer } from '../codec/bytes.ts'
 import { readHex, readMembership, readReplicaId, writeHex, writeMembership, writeReplicaId } from '../codec/parts.ts'
 import { readValue, writeValue } from '../codec/value.ts'
 import { sha256Hex } from '../lib/sha256.ts'
@@ -66,7 +66,9 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
 export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const reader = new Reader(bytes)
   const version = reader.byte()
-  if (version !== CHECKPOINT_VERSION) reader.fail(`checkpoint version ${version} is not known here`)
+  if (version !== CHECKPOINT_VERSION) {
+    throw new UnknownVersionError(`checkpoint version ${version} is not known here, only ${CHECKPOINT_VERSION}`, 0)
+  }
   const cluster = readHex(reader, 16)
   const machine = reader.string()
   const machineVersion = reader.varint()

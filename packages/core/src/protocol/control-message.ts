@@ -15,6 +15,21 @@ export interface Hello {
   readonly checkpointHash: string | null
   /** Whether the sender has the receiver's Hello; if not, the receiver says it again. */
   readonly heard: boolean
+  /** The sender's present run: a random number, another one each time that its disk is opened. */
+  readonly run: number
+  /** How many writes its disk held when that run began. Fewer than were heard from it: the disk came back older. */
+  readonly writesAtOpen: number
+  /** What the sender heard of the disks of others, the receiver's among them. */
+  readonly disksHeard: readonly DiskHeard[]
+}
+
+/** How far a replica's disk is known to have come: it said so itself, or somebody who heard it. */
+export interface DiskHeard {
+  readonly replica: ReplicaId
+  /** The run in which it said so … */
+  readonly run: number
+  /** … and the writes that were durable by then, counted over all runs. */
+  readonly writes: number
 }
 
 /** Answer to a message of an epoch that is over here: ask for the checkpoint of this one. */
@@ -52,7 +67,13 @@ export interface Forward {
   readonly proposal: Proposal
 }
 
-export type ControlMessage = Hello | EpochEnded | FetchCheckpoint | CheckpointChunk | MembershipRequest | Forward
+/** The disk of `replica` is lost, its owner goes on as the sender: it can be taken out of the member list. */
+export interface Retired {
+  readonly type: 'Retired'
+  readonly replica: ReplicaId
+}
+
+export type ControlMessage = Hello | EpochEnded | FetchCheckpoint | CheckpointChunk | MembershipRequest | Forward | Retired
 
 /** What an executed barrier says that a replica is from now on. */
 export type Role = 'voter' | 'observer' | 'none'

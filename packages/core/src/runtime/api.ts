@@ -3,7 +3,7 @@ import type { CommandResult, Commands, MachineDefinition, Queries } from '../exe
 import type { WepaxosError } from '../lib/errors.ts'
 import type { Value } from '../lib/value.ts'
 import type { Epoch, ReplicaId } from '../protocol/ids.ts'
-import type { StorageProvider } from '../storage/storage.ts'
+import type { StorageProvider, StorageSpace } from '../storage/storage.ts'
 import type { Presence, Transport } from './transport.ts'
 
 /** Where diagnostic lines go. `console` fits. */
@@ -39,6 +39,16 @@ export interface OpenReplicaOptions<C extends Commands, Q extends Queries> {
   readonly checkpointBytes?: number
   /** Instances of this replica under way at one time; what is proposed beyond that waits for a place. Default 32. */
   readonly instancesMax?: number
+  /**
+   * What happens to commands while too few voters can be reached. `queue` (default): they wait, in order, also over restarts
+   * of the page, at most 10,000 of them and 64 MiB; then `Overloaded` is thrown. `reject`: `QuorumUnavailable` is thrown.
+   */
+  readonly offlineWrites?: 'queue' | 'reject'
+  /**
+   * What becomes of replicas of this browser whose page died. `host` (default): this page runs them beside its own until
+   * their page is back, or else until they are out of the member list (after `timeouts.silentMs`). `ignore`: nothing.
+   */
+  readonly orphans?: 'host' | 'ignore'
   /** Waiting commands that share one instance at most; 1 gives each its own. Default 100. */
   readonly batchMax?: number
   readonly timeouts?: Partial<Timeouts>
@@ -73,8 +83,11 @@ export interface WaitOptions {
 
 /** What a replica can do right now. */
 export type Status =
-  /** No state yet. `peers`: how many replicas of this partition can be reached; with 0 there is nobody to join. */
-  | { readonly kind: 'joining'; readonly peers: number }
+  /**
+   * No state yet. `peers`: how many replicas of this partition can be reached; with 0 there is nobody to join. `lost`: why
+   * it begins anew, where its disk was lost or came back older; it has a new id then.
+   */
+  | { readonly kind: 'joining'; readonly peers: number; readonly lost?: WepaxosError }
   | { readonly kind: 'ready' }
   /** Too few voters can be reached: proposals wait. Local reads go on. */
   | {
@@ -157,8 +170,19 @@ export interface ReplicaStats {
   readonly recoveries: number
   /** Own commands proposed and not yet executed. */
   readonly pending: number
+  /** Replicas of this browser whose page died, and which run in this page for the time being. */
+  readonly hosted: readonly ReplicaId[]
+  readonly storage: StorageStats
   /** Messages and frames that were not acceptable, by reason, since opening. */
   readonly refused: Readonly<Record<string, number>>
+}
+
+/** What is known about the place where this replica is kept; looked up now and then. */
+export interface StorageStats extends StorageSpace {
+  /** What an answered command survives: 'strict' the loss of power, 'relaxed' the end of the process, 'memory' nothing. */
+  readonly durability: 'strict' | 'relaxed' | 'memory'
+  /** Writes of this replica that are durable, over all its life. */
+  readonly writes: number
 }
 
 export interface CheckpointInfo {
@@ -190,6 +214,11 @@ export interface Replica<C extends Commands, Q extends Queries> extends AsyncDis
   readonly status: Status
   readonly members: readonly Member[]
   readonly presence: Presence
+  /**
+   * The commands that were proposed before this opening and had no result then, in order, whoever waited for them is gone:
+   * each gets its result now, or is proposed again, and takes effect once. They keep their keys.
+   */
+  readonly carriedOver: readonly Handle<CommandResult>[]
   /** Calls `listener` now and after each change of the selected value; the returned function ends that. */
   subscribe<T>(selector: (view: View<Q>) => T, listener: (value: T) => void, options?: SubscribeOptions<T>): () => void
   /** The state that every command before `key`'s answer left: what became of a command, or undefined if unknown here. */

@@ -1,17 +1,15 @@
 // One replica at work: takes what comes from the network, the disk, the clock and the caller, steps the protocol, carries
 // out its effects in order, feeds execution, and goes from epoch to epoch. The only place where these meet; each of them
 // is elsewhere. Knows commands as bytes and footprints; open-replica.ts puts names and types on it.
-import { DecodeError, Reader } from '../codec/bytes.ts'
-import { controlEpoch, readControlMessage, readFrameHead, readMessage } from '../codec/message.ts'
-import { decodeIdentity, decodeInstance, decodeReservation, encodeIdentity } from '../codec/record.ts'
+import { encodeDisksHeard, encodeIdentity, encodeOutboxEntry } from '../codec/record.ts'
 import { Application } from '../execution/application.ts'
 import { checkpointHash } from '../execution/checkpoint.ts'
 import type { BoundMachine } from '../execution/define-machine.ts'
 import { Executor } from '../execution/executor.ts'
-import { AssertionError, must } from '../lib/assert.ts'
+import { AssertionError } from '../lib/assert.ts'
 import { WepaxosError } from '../lib/errors.ts'
 import type { Footprint, Membership, Proposal } from '../protocol/command.ts'
-import type { ControlMessage, Hello, Role } from '../protocol/control-message.ts'
+import type { Role } from '../protocol/control-message.ts'
 import { roleOf } from '../protocol/control-message.ts'
 import { coversDeps, mergeDeps } from '../protocol/deps.ts'
 import type { Effect, Input } from '../protocol/effect.ts'
@@ -27,18 +25,21 @@ import {
   reachableVoters,
   seqBlock,
 } from '../protocol/state.ts'
-import type { Storage, StorageContents } from '../storage/storage.ts'
+import type { Storage } from '../storage/storage.ts'
 import type { CheckpointInfo, Logger } from './api.ts'
-import { CheckpointFetcher, type ServableCheckpoint, serveChunk } from './checkpoint-transfer.ts'
+import type { ServableCheckpoint } from './checkpoint-transfer.ts'
 import type { Clock } from './clock.ts'
-import { Divergence } from './divergence.ts'
+import { DiskSeal } from './disk-seal.ts'
+import { DisksHeard } from './disks-heard.ts'
 import { createEpochRun, type EpochRun } from './epoch-run.ts'
+import { type FoundReplica, findOnDisk } from './found-on-disk.ts'
 import { MembershipKeeper, type MembershipOptions } from './membership-keeper.ts'
 import { Outbox } from './outbox.ts'
-import { type ProposalListener, Proposals } from './proposals.ts'
+import { Peers } from './peers.ts'
+import { type CarriedProposal, type ProposalListener, Proposals } from './proposals.ts'
 import { Reads } from './reads.ts'
 import type { Channel, Endpoint, Transport } from './transport.ts'
-import { identityName, reservationName, WriteQueue } from './write-queue.ts'
+import { disksHeardName, identityName, outboxName, WriteQueue } from './write-queue.ts'
 
 export interface EngineOptions {
   readonly machine: BoundMachine
@@ -48,6 +49,8 @@ export interface EngineOptions {
   readonly clock: Clock
   readonly timeouts: ProtocolTimeouts
   readonly start: 'found' | 'join'
+  /** Replicas whose disks were lost, and whose place this one takes: the others are asked to take them out. */
+  readonly inPlaceOf: readonly ReplicaId[]
   readonly membership: MembershipOptions
   /** Commands, and bytes of their payloads, after which an epoch ends in a checkpoint; 0 for never. */
   readonly checkpointEvery: number
@@ -73,6 +76,8 @@ export interface EngineListener {
   /** The replicated state has changed. */
   onExecuted(): void
   onCheckpoint(info: CheckpointInfo): void
+  /** A command of before the restart that may have no result yet; who waits for it from now on. */
+  onCarriedOver(session: ReplicaId, carried: CarriedProposal): ProposalListener
 }
 
 /** What a replica is doing; `runtime/api.ts` has the public view of it. */
@@ -82,22 +87,9 @@ export type EngineState =
   | { readonly kind: 'closed' }
   | { readonly kind: 'failed'; readonly error: WepaxosError }
 
-interface Peer {
-  /** Its Hello fits; before that nothing else of it counts. */
-  accepted: boolean
-  /** Its state differs from that of most voters: nothing of it counts in this epoch. */
-  odd: boolean
-  epoch: Epoch
-  /** When it was last told that its epoch is over. */
-  toldEndedAt: number
-  /** When it was last sent a Hello: repeated while its own has not come. */
-  helloAt: number
-}
-
 /** Effects that say or do something, unlike those that write. */
 type PerformedEffect = Exclude<Effect, { kind: 'persist' | 'keep' | 'reserve' | 'sync' }>
 
-const earlyFramesMax = 256
 /** How long execution may hold a turn up, and its steps between two looks at the clock. */
 export const executionMs = 2
 export const executionSteps = 256
@@ -112,21 +104,17 @@ const batchBytesMax = 64 * 1_024
 const tickMs = 100
 /** While something is under way that the fast-path timeout may have to end. */
 const busyTickMs = 15
-/** Between repeats of requests for membership, forwards and checkpoint chunks. */
+/** Between repeats of requests for membership and of forwards. */
 const requestMs = 1_000
-/** A frame of a later epoch usually comes just before the barrier that ends this one is executed here. */
-const behindMs = 250
 
 export class Engine {
   readonly #options: EngineOptions
   readonly #queue: WriteQueue
   readonly #outbox: Outbox
-  readonly #fetcher = new CheckpointFetcher()
-  readonly #peers = new Map<ReplicaId, Peer>()
+  readonly #peers: Peers
   readonly #reads: Reads
   readonly #refused = new Map<string, number>()
   readonly #membership: MembershipKeeper
-  readonly #divergence = new Divergence()
   readonly #checkpointWaiters: { resolve(info: CheckpointInfo): void; reject(error: WepaxosError): void }[] = []
 
   readonly self: ReplicaId
@@ -149,12 +137,11 @@ export class Engine {
   #tickedAt = 0
   #changed = false
   #executedNew = false
-  /** Frames of the next epoch that came before this replica was there. */
-  #early: { readonly from: ReplicaId; readonly epoch: Epoch; readonly frame: Uint8Array }[] = []
-  #behindSince: number | null = null
   #requestedAt = Number.NEGATIVE_INFINITY
   #forwardedAt = Number.NEGATIVE_INFINITY
   #requestTurn = 0
+  #toldRetiredAt = Number.NEGATIVE_INFINITY
+  #retiredTurn = 0
   #forwardTurn = 0
   /** The epoch in which this replica's session was opened, as far as it has one. */
   #sessionOpenedIn: Epoch | null = null
@@ -162,13 +149,19 @@ export class Engine {
   #wasMember = false
   #counts = { fastPath: 0, slowPath: 0, recoveries: 0 }
   #checkpoints: CheckpointInfo[] = []
+  readonly #disks: DisksHeard
+  #disksKeptAt = Number.NEGATIVE_INFINITY
 
-  private constructor(options: EngineOptions, self: ReplicaId, numbersUsedUpTo: number) {
+  private constructor(options: EngineOptions, self: ReplicaId, found: FoundReplica | null) {
+    const seal = found?.seal ?? new DiskSeal()
     this.#options = options
     this.self = self
-    this.#proposals = new Proposals(self, numbersUsedUpTo)
+    this.#disks = new DisksHeard(found?.disks ?? [])
+    const numbersUsedUpTo = found?.reservation.sessionNumber ?? 0
+    this.#proposals = new Proposals(self, numbersUsedUpTo, (number) => this.#queue.dropMeta(outboxName(number)))
     this.#queue = new WriteQueue(
       options.storage,
+      seal,
       (waiting) =>
         this.#turn(() => {
           for (const action of waiting) action()
@@ -193,25 +186,55 @@ export class Engine {
       },
       firstRound,
     )
-    this.#outbox = new Outbox((to, frame, priority) => this.#sendFrame(to, frame, priority))
+    this.#outbox = new Outbox(
+      (to, frame, priority) => this.#sendFrame(to, frame, priority),
+      () => this.#queue.durableWrites,
+    )
+    this.#peers = new Peers(
+      {
+        run: () => this.#running,
+        push: (input) => this.#inbox.push(input),
+        refuse: (reason) => this.#refuse(reason),
+        changed: () => {
+          this.#changed = true
+        },
+        install: (checkpoint) => this.#install(checkpoint),
+        holds: (peer, epoch) => {
+          if (this.#running !== null) this.#noteHolder(this.#running, peer, epoch)
+        },
+        requested: (from, wanted) => this.#membership.request(from, wanted),
+        forwarded: (from, proposal) => this.#receiveForward(from, proposal),
+        lost: (replica) => this.#takeOut(replica),
+        disconnected: () => {
+          if (this.#running?.role === 'observer') this.#proposals.allAgain()
+        },
+      },
+      this.#outbox,
+      {
+        self,
+        machine: options.machine,
+        clock: options.clock,
+        logger: options.logger,
+        disks: this.#disks,
+        run: options.randomBytes(6).reduce((number, byte) => number * 256 + byte, 0),
+        writesAtOpen: seal.writes,
+      },
+    )
     options.storage.onLost = (reason) => this.#fail(storageFailure(reason))
   }
 
-  /** Reads the storage and goes on from there; founds or joins where there is nothing. Throws WepaxosErrors. */
+  /** Reads the storage and goes on from there; founds or joins where there is nothing. Throws what findOnDisk throws. */
   static async open(options: EngineOptions): Promise<Engine> {
     const contents = await options.storage.read()
-    const identityBytes = contents.meta.get(identityName)
-    let engine: Engine
-    if (identityBytes === undefined) {
-      engine = new Engine(options, replicaIdFromBytes(options.randomBytes(16)), 0)
-      if (options.start === 'found') engine.#found()
-    } else {
-      engine = Engine.#resume(options, contents, identityBytes)
-    }
+    const found = findOnDisk(options.machine, contents)
+    const self = found?.self ?? replicaIdFromBytes(options.randomBytes(16))
+    const engine = new Engine(options, self, found)
+    if (found !== null) engine.#resume(found)
+    else if (options.start === 'found') engine.#found()
     engine.#channel = options.transport.attach(engine.#endpoint())
     engine.#turn(() => {})
     engine.#arm()
-    if (identityBytes === undefined && options.start === 'found') {
+    if (found === null && options.start === 'found') {
       // the invite must not be shown before the founding is durable: an invitation to nothing
       await new Promise<void>((resolve, reject) => {
         engine.#founding = reject
@@ -222,28 +245,12 @@ export class Engine {
     return engine
   }
 
-  static #resume(options: EngineOptions, contents: StorageContents, identityBytes: Uint8Array): Engine {
-    try {
-      const identity = decodeIdentity(identityBytes)
-      const reservation = decodeReservation(
-        must(contents.meta.get(reservationName), 'every replica has reserved numbers'),
-      )
-      const newest = must(contents.checkpoints.at(-1), 'every replica has a checkpoint')
-      const { application, checkpoint } = Application.restore(options.machine, newest.bytes)
-      const { voters } = checkpoint.members
-      const instances: Instance[] = []
-      for (const stored of contents.instances) {
-        if (stored.epoch === checkpoint.epoch) instances.push(decodeInstance(stored.bytes, voters))
-      }
-      const engine = new Engine(options, identity.self, reservation.sessionNumber)
-      const start = { epoch: checkpoint.epoch, bytes: newest.bytes, hash: checkpointHash(newest.bytes) }
-      const reservedSeq = reservation.epoch === checkpoint.epoch ? reservation.seq : 0
-      engine.#begin(application, checkpoint.members, start, { instances, reservedSeq })
-      return engine
-    } catch (error) {
-      if (error instanceof WepaxosError) throw error
-      throw new WepaxosError('DamagedStorage', 'the stored state of this replica can not be read', {}, error)
+  #resume({ application, members, start, instances, reservation, carried }: FoundReplica): void {
+    for (const one of carried) {
+      this.#proposals.carryOver(one, this.#options.listener.onCarriedOver(this.self, one))
     }
+    const reservedSeq = reservation.epoch === start.epoch ? reservation.seq : 0
+    this.#begin(application, members, start, { instances, reservedSeq })
   }
 
   #found(): void {
@@ -288,7 +295,16 @@ export class Engine {
 
   /** Replicas of the partition that can be reached and belong to the same founding. */
   get acceptedPeers(): readonly ReplicaId[] {
-    return [...this.#peers].filter(([, peer]) => peer.accepted).map(([id]) => id)
+    return this.#peers.accepted
+  }
+
+  /** Whether a state of this replica is on its disk. */
+  get isStored(): boolean {
+    return this.#state.kind === 'running' && this.#running?.durable === true
+  }
+
+  get durableWrites(): number {
+    return this.#queue.durableWrites
   }
 
   get counts(): { readonly fastPath: number; readonly slowPath: number; readonly recoveries: number } {
@@ -375,6 +391,7 @@ export class Engine {
   async close(): Promise<void> {
     if (this.#state.kind === 'closed') return
     const failed = this.#state.kind === 'failed'
+    if (!failed) this.#keepProposals('queued')
     this.#outbox.flush()
     this.#queue.flush(true)
     this.#stop({ kind: 'closed' }, new WepaxosError('Closed', 'the replica was closed'))
@@ -540,6 +557,8 @@ export class Engine {
       this.#queue.putReservation({ epoch: running.start.epoch, seq: running.protocol.reservedSeq, sessionNumber: due })
       this.#queue.after(() => this.#turn(() => this.#proposals.reservationDurable(due)))
     }
+    // what waits for a voter has no instance here that a restart could find it in
+    if (running.role !== 'voter') this.#keepProposals('all')
     if (!running.durable || !this.#proposals.hasQueued) return
     if (running.role === 'voter') {
       // Each command has an instance of its own while there is room, so that those which touch different keys do not wait
@@ -556,6 +575,14 @@ export class Engine {
       }
     } else if (running.role === 'observer') {
       this.#forward(running)
+    }
+  }
+
+  /** [SE4] */
+  #keepProposals(which: 'all' | 'queued'): void {
+    for (const proposal of this.#proposals.unstored(which)) {
+      proposal.stored = true
+      this.#queue.putMeta(outboxName(proposal.number), encodeOutboxEntry(proposal))
     }
   }
 
@@ -657,8 +684,21 @@ export class Engine {
         this.#reads.executed(proposal.footprint)
         this.#options.listener.onApplied?.(proposal)
       }
-      if (proposal.session === this.self && result !== undefined) this.#proposals.settle(proposal.number, result)
+      if (proposal.session !== this.self) continue
+      if (result !== undefined) this.#proposals.settle(proposal.number, result)
+      else this.#answeredBefore(proposal.number)
     }
+  }
+
+  /** It was executed and its result acknowledged; only its record was still there. */
+  #answeredBefore(number: number): void {
+    const key = `${this.self}:${number}`
+    this.#proposals.fail(
+      number,
+      new WepaxosError('OutcomeUnknown', 'it was answered before the restart, and its result is kept no longer', {
+        key,
+      }),
+    )
   }
 
   // --- epochs -------------------------------------------------------------------------------------------------------
@@ -718,11 +758,8 @@ export class Engine {
     const before = this.#running
     this.#running = running
     this.#state = { kind: 'running' }
-    this.#behindSince = null
-    this.#fetcher.stop()
     if (role !== 'none') this.#wasMember = true
     this.#membership.begin(members)
-    for (const peer of this.#peers.values()) peer.odd = false
     this.#inbox = []
     if (stored === null) {
       this.#writeStart(running)
@@ -730,7 +767,7 @@ export class Engine {
       for (const instance of protocol.log.all()) if (isCommitted(instance)) executor.commit(instance)
       if (role === 'voter') running.holders.add(this.self)
     }
-    for (const [peer, { accepted }] of this.#peers) if (accepted) this.#inbox.push({ kind: 'connected', peer })
+    this.#peers.beginEpoch()
     if (this.removed) this.#reads.failAll(new WepaxosError('Removed', 'this replica is no member any more'))
     else this.#reads.startOver()
     this.#settleOld(running)
@@ -740,9 +777,7 @@ export class Engine {
     this.#requestedAt = Number.NEGATIVE_INFINITY
     this.#changed = true
     this.#executedNew = true
-    const early = this.#early.filter((one) => one.epoch === epoch)
-    this.#early = this.#early.filter((one) => one.epoch > epoch)
-    for (const { from, frame } of early) this.#receiveFrame(from, frame)
+    this.#peers.receiveEarly(epoch)
   }
 
   /** A checkpoint that was fetched may hold the results of proposals that are still waited for. */
@@ -750,6 +785,7 @@ export class Engine {
     for (const { number } of [...this.#proposals.pending()]) {
       const result = running.application.recordedResult(this.self, number)
       if (result !== undefined) this.#proposals.settle(number, result)
+      else if (running.application.wasExecuted(this.self, number)) this.#answeredBefore(number)
     }
   }
 
@@ -789,6 +825,7 @@ export class Engine {
   #writeStart(running: EpochRun): void {
     const { epoch, bytes } = running.start
     this.#queue.putCheckpoint(epoch, bytes)
+    this.#keepProposals('all') // the old epoch's log, where they are, is about to go
     const due = this.#proposals.reservationDue() ?? this.#proposals.reservedNumber
     this.#queue.putReservation({ epoch, seq: seqBlock, sessionNumber: due })
     this.#queue.after(() =>
@@ -798,7 +835,7 @@ export class Engine {
         running.durable = true
         if (running.role === 'voter') running.holders.add(this.self)
         this.#inbox.push({ kind: 'reserved', upTo: seqBlock })
-        for (const peer of this.#peers.keys()) this.#sayHello(peer)
+        this.#peers.sayHelloToAll()
         this.#changed = true
       }),
     )
@@ -837,6 +874,25 @@ export class Engine {
     this.#mustBeOpen()
     this.#membership.order(id, role)
     this.#turn(() => {})
+  }
+
+  /** Its disk is lost: it will not come back under this id. */
+  #takeOut(replica: ReplicaId): void {
+    const { voters, observers } = this.members
+    if (roleOf(replica, voters, observers) !== 'none') this.#membership.order(replica, 'none')
+  }
+
+  /** [DU8] Until the member list has none of them any more. */
+  #tellRetired(running: EpochRun, now: number): void {
+    const { voters, observers } = running.members
+    const there = this.#options.inPlaceOf.filter((id) => roleOf(id, voters, observers) !== 'none')
+    if (there.length === 0 || now - this.#toldRetiredAt < requestMs) return
+    this.#toldRetiredAt = now
+    const voter = this.#reachableVoter(running, this.#retiredTurn++)
+    for (const replica of there) {
+      if (running.role === 'voter') this.#takeOut(replica)
+      else if (voter !== undefined) this.#outbox.control(voter, { type: 'Retired', replica })
+    }
   }
 
   cancelOrder(id: ReplicaId): void {
@@ -916,33 +972,13 @@ export class Engine {
     return {
       partition: this.#options.partition,
       replica: this.self,
-      onConnected: (peer) =>
-        this.#turn(() => {
-          const helloAt = this.#options.clock.now()
-          this.#peers.set(peer, {
-            accepted: false,
-            odd: false,
-            epoch: 0,
-            toldEndedAt: Number.NEGATIVE_INFINITY,
-            helloAt,
-          })
-          this.#sayHello(peer)
-          this.#changed = true
-        }),
-      onDisconnected: (peer) =>
-        this.#turn(() => {
-          this.#peers.delete(peer)
-          this.#outbox.forget(peer)
-          this.#inbox.push({ kind: 'disconnected', peer })
-          if (this.#fetcher.peer === peer) this.#fetcher.stop()
-          if (this.#running?.role === 'observer') this.#proposals.allAgain()
-          this.#changed = true
-        }),
+      onConnected: (peer) => this.#turn(() => this.#peers.connected(peer)),
+      onDisconnected: (peer) => this.#turn(() => this.#peers.disconnected(peer)),
       onFrame: (from, frame) =>
         this.#turn(() => {
           // the timers of a page in the background are throttled; what comes from others tells the time too
           if (this.#options.clock.now() - this.#tickedAt > 2 * tickMs) this.#tick()
-          this.#receiveFrame(from, frame)
+          this.#peers.receiveFrame(from, frame)
         }),
     }
   }
@@ -952,192 +988,6 @@ export class Engine {
     if (channel === null) return
     if (channel.queuedBytes(to) > linkBytesMax) this.#refuse('link-full')
     else channel.send(to, frame, priority)
-  }
-
-  #sayHello(to: ReplicaId): void {
-    const running = this.#running
-    const durable = running?.durable === true
-    const { machine } = this.#options
-    const hello: Hello = {
-      type: 'Hello',
-      cluster: running?.application.cluster ?? null,
-      machine: machine.name,
-      machineVersion: machine.version,
-      epoch: durable ? running.start.epoch : 0,
-      checkpointHash: durable ? running.start.hash : null,
-      heard: this.#peers.get(to)?.accepted === true,
-    }
-    this.#outbox.control(to, hello)
-  }
-
-  /** Never throws on what a peer sent: refuses and counts. */
-  #receiveFrame(from: ReplicaId, frame: Uint8Array): void {
-    const peer = this.#peers.get(from)
-    if (peer === undefined) {
-      this.#refuse('stranger')
-      return
-    }
-    try {
-      const reader = new Reader(frame)
-      const epoch = readFrameHead(reader)
-      if (epoch === controlEpoch) {
-        while (reader.remaining > 0) this.#receiveControl(from, peer, readControlMessage(reader))
-        return
-      }
-      if (!peer.accepted) {
-        this.#refuse('no-hello')
-        return
-      }
-      const running = this.#running
-      if (running === null) return
-      if (peer.odd && epoch === running.start.epoch) {
-        this.#refuse('diverged')
-        return
-      }
-      peer.epoch = Math.max(peer.epoch, epoch)
-      if (epoch < running.start.epoch) {
-        this.#tellEnded(from, peer, running)
-      } else if (epoch > running.start.epoch) {
-        this.#hearLaterEpoch(from, epoch, frame)
-      } else {
-        this.#noteHolder(running, from, epoch)
-        while (reader.remaining > 0) {
-          this.#inbox.push({ kind: 'receive', from, message: readMessage(reader, running.members.voters) })
-        }
-      }
-    } catch (error) {
-      if (!(error instanceof DecodeError)) throw error
-      this.#refuse('garbage')
-      this.#options.logger.warn('a frame could not be read', { from, reason: error.message })
-    }
-  }
-
-  /** [EP4] */
-  #tellEnded(from: ReplicaId, peer: Peer, running: EpochRun): void {
-    const now = this.#options.clock.now()
-    if (now - peer.toldEndedAt < behindMs) return
-    peer.toldEndedAt = now
-    this.#outbox.control(from, { type: 'EpochEnded', epoch: running.start.epoch })
-  }
-
-  #hearLaterEpoch(from: ReplicaId, epoch: Epoch, frame: Uint8Array): void {
-    this.#behindSince ??= this.#options.clock.now()
-    if (this.#early.length < earlyFramesMax) this.#early.push({ from, epoch, frame })
-  }
-
-  #receiveControl(from: ReplicaId, peer: Peer, message: ControlMessage): void {
-    if (message.type === 'Hello') {
-      this.#receiveHello(from, peer, message)
-      return
-    }
-    if (!peer.accepted) {
-      this.#refuse('no-hello')
-      return
-    }
-    const running = this.#running
-    switch (message.type) {
-      case 'EpochEnded':
-        peer.epoch = Math.max(peer.epoch, message.epoch)
-        if (message.epoch > this.epoch) this.#behindSince ??= this.#options.clock.now()
-        return
-      case 'FetchCheckpoint':
-        if (running !== null) this.#outbox.control(from, serveChunk(running.start, message), 'bulk')
-        return
-      case 'CheckpointChunk':
-        this.#receiveChunk(from, message)
-        return
-      case 'MembershipRequest':
-        if (running?.role === 'voter') this.#membership.request(from, message.wanted)
-        else this.#refuse('not-a-voter')
-        return
-      case 'Forward':
-        this.#receiveForward(from, message.proposal)
-        return
-      default:
-        message satisfies never
-    }
-  }
-
-  #receiveHello(from: ReplicaId, peer: Peer, hello: Hello): void {
-    const { machine } = this.#options
-    const running = this.#running
-    if (hello.machine !== machine.name || hello.machineVersion !== machine.version) {
-      this.#refuse('another-machine')
-      const theirs = `${hello.machine}@${hello.machineVersion}`
-      this.#options.logger.warn('a peer runs another state machine', {
-        from,
-        theirs,
-        ours: `${machine.name}@${machine.version}`,
-      })
-      return
-    }
-    if (hello.cluster !== null && running !== null && hello.cluster !== running.application.cluster) {
-      this.#refuse('another-founding')
-      this.#options.logger.warn('a peer belongs to another founding of this partition', { from })
-      return
-    }
-    if (running !== null && !this.#compareStarts(running, from, peer, hello)) return
-    peer.epoch = Math.max(peer.epoch, hello.epoch)
-    if (running !== null) this.#noteHolder(running, from, hello.epoch)
-    if (!peer.accepted) {
-      peer.accepted = true
-      this.#inbox.push({ kind: 'connected', peer: from })
-    }
-    if (!hello.heard) this.#sayHello(from)
-    if (hello.epoch > this.epoch) {
-      if (running === null) this.#fetch(from)
-      else this.#behindSince ??= this.#options.clock.now()
-    }
-    this.#changed = true
-  }
-
-  /** [EP6] Rather stop than go on with a state that the others do not share, and rather go on without the odd one. */
-  #compareStarts(running: EpochRun, from: ReplicaId, peer: Peer, hello: Hello): boolean {
-    const { epoch, hash } = running.start
-    const ours = { epoch, hash, voters: running.members.voters }
-    const comparison = this.#divergence.compare(ours, from, { epoch: hello.epoch, hash: hello.checkpointHash })
-    if (comparison === 'same' || comparison === 'unknown') return true
-    if (comparison === 'self-is-odd') {
-      throw new WepaxosError('Diverged', `the state at the start of epoch ${epoch} differs from that of other voters`, {
-        peer: from,
-        ours: hash,
-        theirs: hello.checkpointHash,
-      })
-    }
-    if (!peer.odd) {
-      peer.odd = true
-      this.#refuse('diverged')
-      this.#options.logger.warn('a peer holds another state than this replica: nothing of it counts in this epoch', {
-        from,
-        epoch,
-      })
-      if (!hello.heard) this.#sayHello(from) // so that it can see for itself
-      if (peer.accepted) this.#inbox.push({ kind: 'disconnected', peer: from })
-      peer.accepted = false
-    }
-    return false
-  }
-
-  #fetch(from: ReplicaId): void {
-    if (this.#fetcher.peer !== null) return
-    this.#outbox.control(from, this.#fetcher.start(from, this.#options.clock.now()))
-  }
-
-  #receiveChunk(from: ReplicaId, chunk: Extract<ControlMessage, { type: 'CheckpointChunk' }>): void {
-    const outcome = this.#fetcher.receive(from, chunk, this.#options.clock.now())
-    switch (outcome.kind) {
-      case 'more':
-        this.#outbox.control(from, outcome.ask)
-        return
-      case 'whole':
-        this.#install(outcome.checkpoint)
-        if (this.#running !== null) this.#inbox.push({ kind: 'catchUp', from })
-        return
-      case 'repeated':
-        return
-      default:
-        this.#refuse('checkpoint-chunk')
-    }
   }
 
   /** A proposal of a replica that does not vote. */
@@ -1179,7 +1029,17 @@ export class Engine {
 
   #flush(): void {
     this.#outbox.flush()
+    this.#rememberDisks()
     this.#queue.flush()
+  }
+
+  /** [DU7] Rides with what is written anyhow: a write for it alone would be heard of by others, and have them write. */
+  #rememberDisks(): void {
+    const now = this.#options.clock.now()
+    if (!this.#disks.changed || !this.#queue.isGathering || now - this.#disksKeptAt < requestMs) return
+    this.#disksKeptAt = now
+    this.#disks.changed = false
+    this.#queue.putMeta(disksHeardName, encodeDisksHeard(this.#disks.all()), true)
   }
 
   #arm(): void {
@@ -1198,25 +1058,11 @@ export class Engine {
     this.#tickedAt = now
     if (now - this.#keptAt >= tickMs) {
       this.#keptAt = now
+      this.#keepProposals('queued')
       this.#queue.flush(true)
     }
-    for (const [id, peer] of this.#peers) {
-      if (peer.accepted || peer.odd || now - peer.helloAt < requestMs) continue
-      peer.helloAt = now
-      this.#sayHello(id)
-    }
-    if (this.#fetcher.isStale(now, requestMs)) this.#fetcher.stop()
-    if (running === null) {
-      this.#fetchFromAhead()
-      return
-    }
-    if (this.#behindSince !== null) {
-      if (![...this.#peers.values()].some((peer) => peer.accepted && peer.epoch > running.start.epoch)) {
-        this.#behindSince = null
-      } else if (now - this.#behindSince > behindMs) {
-        this.#fetchFromAhead()
-      }
-    }
+    this.#peers.tick(now)
+    if (running === null) return
     const needs = mergeDeps(running.executor.needs, this.#reads.needs(running.executor.executedUpTo.length))
     this.#inbox.push({ kind: 'execution', needs, executed: running.application.executed }, { kind: 'tick' })
     if (now - this.#forwardedAt > requestMs) {
@@ -1229,21 +1075,9 @@ export class Engine {
     }
     this.#membership.tick(running.protocol, now)
     this.#askForRole(running, now)
+    this.#tellRetired(running, now)
     // whether a quorum can be reached may have changed with nothing but time
     this.#changed = true
-  }
-
-  #fetchFromAhead(): void {
-    if (this.#fetcher.peer !== null) return
-    let best: ReplicaId | undefined
-    let bestEpoch = this.epoch
-    for (const [id, peer] of this.#peers) {
-      if (peer.accepted && peer.epoch > bestEpoch) {
-        best = id
-        bestEpoch = peer.epoch
-      }
-    }
-    if (best !== undefined) this.#fetch(best)
   }
 
   /** At the end of a turn: what depends on all of it. */
@@ -1262,7 +1096,8 @@ export class Engine {
     if (this.#state.kind === 'closed' || this.#state.kind === 'failed') return
     this.#options.logger.warn('the replica stopped', { code: error.code, reason: error.message })
     this.#stop({ kind: 'failed', error }, error)
-    this.#options.storage.close().catch(() => {})
+    // a lost disk stays with its owner, who replaces it: nobody else is to open it
+    if (error.code !== 'DamagedStorage') this.#options.storage.close().catch(() => {})
     if (!this.#turning) this.#notify()
   }
 

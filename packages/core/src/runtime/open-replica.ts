@@ -13,6 +13,7 @@ import { type Role, roleOf } from '../protocol/control-message.ts'
 import { type ReplicaId, replicaId } from '../protocol/ids.ts'
 import { votersMax as votersLimit } from '../protocol/quorum.ts'
 import { defaultTimeouts, isSuspected, type ReplicaState, reachableVoters } from '../protocol/state.ts'
+import type { Storage, StorageSpace } from '../storage/storage.ts'
 import type {
   CheckpointInfo,
   Handle,
@@ -32,7 +33,9 @@ import type {
   WaitOptions,
 } from './api.ts'
 import { type Clock, systemClock } from './clock.ts'
-import { Engine } from './engine.ts'
+import { Engine, type EngineOptions } from './engine.ts'
+import { OrphanHost } from './orphan-host.ts'
+import type { CarriedProposal, ProposalListener } from './proposals.ts'
 import type { Presence } from './transport.ts'
 
 const partitionPattern = /^[A-Za-z0-9._/-]{1,64}$/
@@ -72,39 +75,8 @@ export async function openReplicaIn<C extends Commands, Q extends Queries>(
   checkOptions(options)
   const timeouts: Timeouts = { ...timeoutsDefault, ...options.timeouts }
   refuseAborted(options.signal)
-  const { partition, transport } = options
-  const storage = await options.storage.open({ room: transport.room, partition })
-  const replica = new LocalReplica<C, Q>(machine, partition, transport.presence, surroundings.clock)
-  try {
-    replica.start(
-      await Engine.open({
-        machine,
-        storage,
-        transport,
-        partition,
-        clock: surroundings.clock,
-        randomBytes: surroundings.randomBytes,
-        timeouts,
-        start: options.start ?? (transport.founded ? 'found' : 'join'),
-        membership: {
-          membership: options.membership ?? 'auto',
-          wanted: options.role ?? 'voter',
-          votersMax: options.votersMax ?? 7,
-          silentMs: timeouts.silentMs,
-        },
-        checkpointEvery: options.checkpointEvery ?? 10_000,
-        checkpointBytes: options.checkpointBytes ?? 16 * 1_024 * 1_024,
-        instancesMax: options.instancesMax ?? 32,
-        batchMax: options.batchMax ?? 100,
-        onStep: surroundings.onStep,
-        logger: options.logger ?? silent,
-        listener: replica.listener,
-      }),
-    )
-  } catch (error) {
-    await storage.close()
-    throw error
-  }
+  const replica = new LocalReplica<C, Q>(machine, options, timeouts, surroundings)
+  await replica.start()
   options.signal?.addEventListener('abort', () => void replica.close(), { once: true })
   if (options.signal?.aborted) await replica.close()
   return replica
@@ -115,7 +87,7 @@ function refuseAborted(signal: AbortSignal | undefined): void {
 }
 
 function checkOptions(options: OpenReplicaOptions<Commands, Queries>): void {
-  const { partition, votersMax, timeouts, membership } = options
+  const { partition, votersMax, timeouts, membership, offlineWrites, orphans } = options
   if (typeof partition !== 'string' || !partitionPattern.test(partition)) {
     throw invalid('partition: 1 … 64 letters, digits, `.`, `_`, `-` or `/`', partition)
   }
@@ -126,6 +98,12 @@ function checkOptions(options: OpenReplicaOptions<Commands, Queries>): void {
   }
   if (membership !== undefined && membership !== 'auto' && membership !== 'manual') {
     throw invalid("membership: 'auto' or 'manual'", membership)
+  }
+  if (offlineWrites !== undefined && offlineWrites !== 'queue' && offlineWrites !== 'reject') {
+    throw invalid("offlineWrites: 'queue' or 'reject'", offlineWrites)
+  }
+  if (orphans !== undefined && orphans !== 'host' && orphans !== 'ignore') {
+    throw invalid("orphans: 'host' or 'ignore'", orphans)
   }
   for (const [name, least, most] of wholeOptions) {
     const value = options[name]
@@ -184,6 +162,18 @@ interface Subscription {
   notify(): void
 }
 
+/** A disk that is of no use any more, kept and owned until the replica that takes its place has a state of its own. */
+interface LostDisk {
+  readonly storage: Storage
+  readonly error: WepaxosError
+}
+
+/** More lost disks than this, one after the other, are something else than bad luck. */
+const lostDisksMax = 16
+/** Between looks at the space of the disk. */
+const spaceMs = 30_000
+const spaceUnknown: StorageSpace = { persisted: null, usedBytes: null, quotaBytes: null }
+
 class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, Q> {
   readonly partition: string
   readonly presence: Presence
@@ -195,15 +185,30 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     onApplied: (proposal: Proposal) => this.#onApplied(proposal),
     onExecuted: () => this.#onStateChanged(),
     onCheckpoint: (info: CheckpointInfo) => this.#dispatch('checkpoint', info),
+    onCarriedOver: (session: ReplicaId, carried: CarriedProposal) => this.#carryOver(session, carried),
   }
 
   readonly #machine: BoundMachine
+  readonly #options: OpenReplicaOptions<C, Q>
+  readonly #timeouts: Timeouts
+  readonly #surroundings: Surroundings
   readonly #clock: Clock
   readonly #events = new EventTarget()
   readonly #subscriptions = new Set<Subscription>()
   /** Own commands without a result yet, by number: what the optimistic view adds to the executed state. */
   readonly #pending = new Map<number, PendingCommand>()
   #engine: Engine | null = null
+  #storage: Storage | null = null
+  /** Oldest first. */
+  readonly #lostDisks: LostDisk[] = []
+  #replacing = false
+  #failedForGood = false
+  #closed = false
+  #space: StorageSpace = spaceUnknown
+  #stopSpaceTimer: (() => void) | null = null
+  readonly #orphans: OrphanHost
+  #stopWatchingOrphans: (() => void) | null = null
+  #carriedOver: readonly LocalHandle[] = []
   #optimistic: Optimistic | null = null
   #status: Status = { kind: 'joining', peers: 0 }
   #members: readonly Member[] = []
@@ -212,11 +217,19 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   /** What queries are answered from before there is any state. */
   readonly #nothing: Store
 
-  constructor(machine: BoundMachine, partition: string, presence: Presence, clock: Clock) {
+  constructor(
+    machine: BoundMachine,
+    options: OpenReplicaOptions<C, Q>,
+    timeouts: Timeouts,
+    surroundings: Surroundings,
+  ) {
     this.#machine = machine
-    this.#clock = clock
-    this.partition = partition
-    this.presence = presence
+    this.#options = options
+    this.#timeouts = timeouts
+    this.#surroundings = surroundings
+    this.#clock = surroundings.clock
+    this.partition = options.partition
+    this.presence = options.transport.presence
     this.#nothing = new Store()
     machine.init(this.#nothing)
     this.mutate = this.mutateWith({})
@@ -225,11 +238,145 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       optimistic: this.#bindView(() => this.#optimisticState()),
       committed: this.#bindView(() => this.#committedState()),
     }
+    this.#orphans = new OrphanHost({
+      open: (storage, changed) => this.#openHosted(storage, changed),
+      clock: this.#clock,
+      logger: options.logger ?? silent,
+      patienceMs: timeouts.silentMs,
+      onChanged: () => this.#onChanged(),
+    })
   }
 
-  start(engine: Engine): void {
-    this.#engine = engine
+  // --- opening, and opening anew ------------------------------------------------------------------------------------
+
+  async start(): Promise<void> {
+    this.#engine = await this.#openEngine()
     this.#onChanged()
+    this.#watchSpace()
+    const { storage, transport, partition, orphans } = this.#options
+    if (orphans === 'ignore' || storage.watchOrphans === undefined || this.#closed) return
+    const scope = { room: transport.room, partition }
+    this.#stopWatchingOrphans = storage.watchOrphans(scope, (orphan) => this.#orphans.adopt(orphan))
+  }
+
+  /** [DU8] A lost disk is put aside, still owned, and a new replica begins on another. */
+  async #openEngine(): Promise<Engine> {
+    const { storage: provider, transport, partition } = this.#options
+    for (;;) {
+      let storage: Storage | undefined
+      try {
+        storage = await provider.open({ room: transport.room, partition })
+        const engine = await Engine.open(this.#engineOptions(storage))
+        this.#storage = storage
+        return engine
+      } catch (error) {
+        if (storage !== undefined && isLostDisk(error) && this.#lostDisks.length < lostDisksMax) {
+          this.#putAside(storage, error)
+          continue
+        }
+        await storage?.close()
+        for (const lost of this.#lostDisks.splice(0)) await lost.storage.close()
+        throw error
+      }
+    }
+  }
+
+  #engineOptions(storage: Storage): EngineOptions {
+    const { partition, transport, start, membership, role, votersMax, logger } = this.#options
+    const { checkpointEvery, checkpointBytes, instancesMax, batchMax } = this.#options
+    const { clock, randomBytes, onStep } = this.#surroundings
+    const isNew = this.#lostDisks.length === 0
+    return {
+      machine: this.#machine,
+      storage,
+      transport,
+      partition,
+      clock,
+      randomBytes,
+      timeouts: this.#timeouts,
+      // who was here before has peers that know the partition, or else nobody does: never a second founding
+      start: isNew ? (start ?? (transport.founded ? 'found' : 'join')) : 'join',
+      inPlaceOf: this.#lostDisks.flatMap(({ error }) => {
+        const { replica } = error.details
+        return typeof replica === 'string' ? [replicaId(replica)] : []
+      }),
+      membership: {
+        membership: membership ?? 'auto',
+        wanted: role ?? 'voter',
+        votersMax: votersMax ?? 7,
+        silentMs: this.#timeouts.silentMs,
+      },
+      checkpointEvery: checkpointEvery ?? 10_000,
+      checkpointBytes: checkpointBytes ?? 16 * 1_024 * 1_024,
+      instancesMax: instancesMax ?? 32,
+      batchMax: batchMax ?? 100,
+      onStep,
+      logger: logger ?? silent,
+      listener: this.listener,
+    }
+  }
+
+  /** A replica that lost its own page. What it has to tell its callers, nobody hears. */
+  #openHosted(storage: Storage, changed: () => void): Promise<Engine> {
+    const unheard: ProposalListener = { committed: ignore, done: ignore, failed: ignore }
+    return Engine.open({
+      ...this.#engineOptions(storage),
+      inPlaceOf: [],
+      listener: { onChanged: changed, onExecuted: ignore, onCheckpoint: ignore, onCarriedOver: () => unheard },
+    })
+  }
+
+  #putAside(storage: Storage, error: WepaxosError): void {
+    this.#options.logger?.warn('the disk of this replica is lost: it begins anew', {
+      reason: error.message,
+      ...error.details,
+    })
+    this.#lostDisks.push({ storage, error })
+  }
+
+  /** The engine found out, from its peers, that its disk came back older. */
+  async #replaceEngine(error: WepaxosError): Promise<void> {
+    const before = this.#running
+    const storage = this.#storage
+    if (this.#replacing || storage === null) return
+    this.#replacing = true
+    this.#storage = null
+    this.#carriedOver = []
+    this.#optimistic = null
+    const details = { ...error.details, replica: before.self }
+    this.#putAside(storage, new WepaxosError(error.code, error.message, details, error))
+    try {
+      const engine = await this.#openEngine()
+      this.#engine = engine
+      this.#replacing = false
+      if (this.#closed) await engine.close()
+    } catch (failure) {
+      // the old engine stays, failed, with what is behind it all
+      this.#options.logger?.warn('no new replica could be opened', { reason: String(failure) })
+      this.#replacing = false
+      this.#failedForGood = true
+    }
+    this.#onChanged()
+  }
+
+  /** The new replica has a state: what was put aside is of no use to anybody. */
+  #eraseLostDisks(): void {
+    if (this.#lostDisks.length === 0 || this.#replacing || this.#engine?.isStored !== true) return
+    for (const { storage } of this.#lostDisks.splice(0)) {
+      storage.erase().catch((error: unknown) => {
+        this.#options.logger?.warn('a lost disk was not erased', { reason: String(error) })
+      })
+    }
+  }
+
+  #watchSpace(): void {
+    const storage = this.#storage
+    if (storage?.space === undefined) return
+    void storage.space().then((space) => {
+      if (this.#closed) return
+      this.#space = space
+      this.#stopSpaceTimer = this.#clock.after(spaceMs, () => this.#watchSpace())
+    })
   }
 
   get #running(): Engine {
@@ -265,11 +412,20 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     if (this.#optimistic?.base === base) return this.#optimistic
     const made: Optimistic = { overlay: new Overlay(base), base, keys: new Set(), everything: false }
     for (const pending of this.#pending.values()) {
-      pending.local = this.#machine.apply(made.overlay, pending.payload)
+      pending.local = this.#forecastAgain(made.overlay, pending)
       noteKeys(made, pending.footprint)
     }
     this.#optimistic = made
     return made
+  }
+
+  /** On another state than when it was proposed: a command that throws on it has no forecast. */
+  #forecastAgain(overlay: Overlay, pending: PendingCommand): CommandResult | undefined {
+    try {
+      return this.#machine.apply(overlay, pending.payload)
+    } catch {
+      return pending.local
+    }
   }
 
   /**
@@ -332,11 +488,24 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     const payload = prepared.bytes
     const footprint = toFootprint(prepared.footprint)
     const engine = this.#running
+    if (this.#options.offlineWrites === 'reject' && this.#status.kind === 'no-quorum') {
+      const { reachable, needed, members } = this.#status
+      const what = `${reachable} of ${members} voters can be reached, and ${needed} are needed`
+      throw new WepaxosError('QuorumUnavailable', what, { reachable, needed, members })
+    }
     // a command that throws here would throw at every replica: it is refused before anybody hears of it
     const local = this.#forecast(payload, footprint)
     const pending: PendingCommand = { payload, footprint, local }
     const handle = new LocalHandle(this.id, pending, options, this.#clock)
-    const number = engine.propose(footprint, payload, {
+    const number = engine.propose(footprint, payload, this.#listenerOf(handle))
+    handle.number = number
+    if (handle.state === 'pending' || handle.state === 'committed') this.#pending.set(number, pending)
+    this.#onStateChanged()
+    return handle
+  }
+
+  #listenerOf(handle: LocalHandle): ProposalListener {
+    return {
       committed: () => handle.settleCommitted(),
       done: (result) => {
         this.#forget(handle)
@@ -346,11 +515,21 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
         this.#forget(handle)
         handle.settleFailed(error)
       },
-    })
+    }
+  }
+
+  /** [SE4] */
+  #carryOver(session: ReplicaId, { number, footprint, payload }: CarriedProposal): ProposalListener {
+    const pending: PendingCommand = { payload, footprint, local: undefined }
+    const handle = new LocalHandle(session, pending, {}, this.#clock)
     handle.number = number
-    if (handle.state === 'pending' || handle.state === 'committed') this.#pending.set(number, pending)
-    this.#onStateChanged()
-    return handle
+    this.#pending.set(number, pending)
+    this.#carriedOver = [...this.#carriedOver, handle]
+    return this.#listenerOf(handle)
+  }
+
+  get carriedOver(): readonly Handle<CommandResult>[] {
+    return this.#carriedOver
   }
 
   #forecast(payload: Uint8Array, footprint: Footprint): CommandResult {
@@ -446,17 +625,29 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   // --- status -------------------------------------------------------------------------------------------------------
 
   #onChanged(): void {
-    if (this.#engine === null) return
-    const status = statusOf(this.#engine)
+    const engine = this.#engine
+    if (engine === null) return
+    if (engine.state.kind === 'failed' && isLostDisk(engine.state.error) && !this.#closed && !this.#failedForGood) {
+      void this.#replaceEngine(engine.state.error)
+    }
+    this.#eraseLostDisks()
+    const status = this.#replacing || this.#lostDisks.length > 0 ? this.#statusWithout(engine) : statusOf(engine)
     if (!sameStatus(status, this.#status)) {
       this.#status = status
       this.#dispatch('status', status)
     }
-    const members = membersOf(this.#engine)
+    const members = membersOf(engine)
     if (!sameMembers(members, this.#members)) {
       this.#members = members
       this.#dispatch('members', members)
     }
+  }
+
+  /** While a new replica takes the place of one that lost its disk. */
+  #statusWithout(engine: Engine): Status {
+    const lost = this.#lostDisks.at(-1)?.error
+    const status = this.#replacing ? ({ kind: 'joining', peers: 0 } as const) : statusOf(engine)
+    return status.kind === 'joining' && lost !== undefined ? { ...status, lost } : status
   }
 
   async ready(options: WaitOptions & { readonly members?: 'quorum' | 'all' } = {}): Promise<void> {
@@ -515,6 +706,8 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       fastQuorum: quorums?.fast ?? 0,
       ...engine.counts,
       pending: engine.pendingCount,
+      hosted: this.#orphans.ids,
+      storage: { durability: this.#storage?.durability ?? 'memory', writes: engine.durableWrites, ...this.#space },
       refused: engine.refused,
     }
   }
@@ -582,18 +775,33 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       }
       check()
     })
+    await this.#closeRest()
     await engine.erase()
     this.#onChanged()
   }
 
   async close(): Promise<void> {
+    await this.#closeRest()
     await this.#engine?.close()
+    for (const { storage } of this.#lostDisks.splice(0)) await storage.close()
     this.#onChanged()
+  }
+
+  /** What is here beside the replica itself. */
+  async #closeRest(): Promise<void> {
+    this.#closed = true
+    this.#stopWatchingOrphans?.()
+    this.#stopSpaceTimer?.()
+    await this.#orphans.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+function isLostDisk(error: unknown): error is WepaxosError {
+  return error instanceof WepaxosError && error.code === 'DamagedStorage'
 }
 
 function noteKeys(optimistic: Optimistic, footprint: Footprint): void {

@@ -14,15 +14,19 @@ export type SendFrame = (to: ReplicaId, frame: Uint8Array, priority: 'normal' | 
 interface OpenFrame {
   readonly writer: Writer
   epoch: Epoch
+  writes: number
 }
 
 export class Outbox {
   readonly #send: SendFrame
+  readonly #durableWrites: () => number
   readonly #frames = new Map<ReplicaId, OpenFrame>()
   readonly #scratch = new Writer()
 
-  constructor(send: SendFrame) {
+  /** `durableWrites`: how far this replica's disk has come, which every frame says ([DU6]). */
+  constructor(send: SendFrame, durableWrites: () => number) {
     this.#send = send
+    this.#durableWrites = durableWrites
   }
 
   add(to: readonly ReplicaId[], epoch: Epoch, message: Message, voters: readonly ReplicaId[]): void {
@@ -45,7 +49,7 @@ export class Outbox {
   control(to: ReplicaId, message: ControlMessage, priority: 'normal' | 'bulk' = 'normal'): void {
     this.#close(to)
     this.#scratch.reset()
-    writeFrameHead(this.#scratch, controlEpoch)
+    writeFrameHead(this.#scratch, { epoch: controlEpoch, writes: this.#durableWrites() })
     writeControlMessage(this.#scratch, message)
     this.#send(to, this.#scratch.finish(), priority)
   }
@@ -60,15 +64,18 @@ export class Outbox {
   }
 
   #frame(to: ReplicaId, epoch: Epoch): Writer {
+    const writes = this.#durableWrites()
     let open = this.#frames.get(to)
     if (open === undefined) {
-      open = { writer: new Writer(), epoch }
+      open = { writer: new Writer(), epoch, writes }
       this.#frames.set(to, open)
     }
-    if (open.writer.length > 0 && open.epoch !== epoch) this.#close(to)
+    // what became durable meanwhile must not be reported under the old number
+    if (open.writer.length > 0 && (open.epoch !== epoch || open.writes !== writes)) this.#close(to)
     if (open.writer.length === 0) {
       open.epoch = epoch
-      writeFrameHead(open.writer, epoch)
+      open.writes = writes
+      writeFrameHead(open.writer, open)
     }
     return open.writer
   }

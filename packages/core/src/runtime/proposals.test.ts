@@ -10,7 +10,7 @@ const noBytes = new Uint8Array()
 const done = { ok: true, value: null } as const
 
 function start(usedUpTo = 0, reserve = true) {
-  const proposals = new Proposals(session, usedUpTo)
+  const proposals = new Proposals(session, usedUpTo, () => undefined)
   if (reserve) proposals.reservationDurable(proposals.reservationDue() ?? 0)
   const heard: string[] = []
   const create = (): PendingProposal => {
@@ -170,7 +170,7 @@ describe('fates', () => {
   })
 
   test('a caller that proposes again from within its result finds the queue as it should be', () => {
-    const proposals = new Proposals(session, 0)
+    const proposals = new Proposals(session, 0, () => undefined)
     proposals.reservationDurable(proposals.reservationDue() ?? 0)
     const silent = { committed: () => undefined, done: () => undefined, failed: () => undefined }
     proposals.create('everything', noBytes, {

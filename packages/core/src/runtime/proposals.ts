@@ -27,6 +27,16 @@ export interface PendingProposal {
   /** Waits in the queue to be proposed (again). */
   queued: boolean
   committed: boolean
+  /** It has a record of its own on disk; without, an instance of this epoch's log is what a restart finds it in. */
+  stored: boolean
+}
+
+/** A command from before a restart that may have no result yet. */
+export interface CarriedProposal {
+  readonly number: number
+  readonly footprint: Footprint
+  readonly payload: Uint8Array
+  readonly stored: boolean
 }
 
 export class Proposals {
@@ -42,9 +52,15 @@ export class Proposals {
   #queue: PendingProposal[] = []
   #queueHead = 0
 
-  /** `usedUpTo`: numbers that may have been used before a restart. They are given up: nobody waits for them any more. */
-  constructor(session: ReplicaId, usedUpTo: number) {
+  readonly #onStoredGone: (number: number) => void
+
+  /**
+   * `usedUpTo`: numbers that may have been used before a restart; those that are not carried over are given up, for nothing
+   * durable knows of them. `onStoredGone` hears of stored proposals that need their record no more.
+   */
+  constructor(session: ReplicaId, usedUpTo: number, onStoredGone: (number: number) => void) {
     this.#session = session
+    this.#onStoredGone = onStoredGone
     this.#nextNumber = usedUpTo + 1
     this.#reservedNumber = usedUpTo
     this.#durableNumber = usedUpTo
@@ -78,11 +94,29 @@ export class Proposals {
       )
     }
     const number = this.#nextNumber++
-    const proposal: PendingProposal = { number, footprint, payload, listener, queued: true, committed: false }
-    this.#pending.set(number, proposal)
-    this.#pendingBytes += payload.length
+    return this.#add({ number, footprint, payload, stored: false }, listener)
+  }
+
+  /** [SE4] In the order of their numbers, before anything new is proposed. */
+  carryOver(carried: CarriedProposal, listener: ProposalListener): void {
+    this.#add(carried, listener)
+  }
+
+  #add(parts: CarriedProposal, listener: ProposalListener): PendingProposal {
+    const proposal: PendingProposal = { ...parts, listener, queued: true, committed: false }
+    this.#pending.set(proposal.number, proposal)
+    this.#pendingBytes += proposal.payload.length
     this.#queue.push(proposal)
     return proposal
+  }
+
+  /** What a restart would not find, of all or of those that wait in the queue. What only orders a read is not looked for. */
+  *unstored(which: 'all' | 'queued'): Generator<PendingProposal> {
+    const among = which === 'all' ? this.#pending.values() : this.#queue.slice(this.#queueHead)
+    for (const proposal of among) {
+      const waits = this.#pending.get(proposal.number) === proposal
+      if (waits && !proposal.stored && proposal.payload.length > 0) yield proposal
+    }
   }
 
   /** As it is agreed on. */
@@ -180,9 +214,21 @@ export class Proposals {
     const proposal = this.#pending.get(number)
     if (proposal === undefined) return
     this.markCommitted(number)
-    this.#pending.delete(number)
-    this.#pendingBytes -= proposal.payload.length
+    this.#remove(proposal)
     proposal.listener.done(result)
+  }
+
+  fail(number: number, error: WepaxosError): void {
+    const proposal = this.#pending.get(number)
+    if (proposal === undefined) return
+    this.#remove(proposal)
+    proposal.listener.failed(error)
+  }
+
+  #remove(proposal: PendingProposal): void {
+    this.#pending.delete(proposal.number)
+    this.#pendingBytes -= proposal.payload.length
+    if (proposal.stored) this.#onStoredGone(proposal.number)
   }
 
   failAll(error: (number: number) => WepaxosError): void {
@@ -191,6 +237,9 @@ export class Proposals {
     this.#pendingBytes = 0
     this.#queue = []
     this.#queueHead = 0
-    for (const proposal of all) proposal.listener.failed(error(proposal.number))
+    for (const proposal of all) {
+      if (proposal.stored) this.#onStoredGone(proposal.number)
+      proposal.listener.failed(error(proposal.number))
+    }
   }
 }

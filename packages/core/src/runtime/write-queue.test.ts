@@ -8,6 +8,7 @@ import { replicaId } from '../protocol/ids.ts'
 import type { Instance } from '../protocol/instance.ts'
 import { memoryStorage } from '../storage/memory.ts'
 import type { Storage, WriteBatch } from '../storage/storage.ts'
+import { DiskSeal, sealName } from './disk-seal.ts'
 import { reservationName, WriteQueue } from './write-queue.ts'
 
 const voters = [replicaId('a'.repeat(32))]
@@ -60,6 +61,7 @@ async function start() {
   const failures: unknown[] = []
   const queue = new WriteQueue(
     holding(storage, writes),
+    new DiskSeal(),
     (waiting) => {
       called.push('written')
       for (const action of waiting) action()
@@ -159,7 +161,7 @@ describe('the write queue', () => {
     expect(batch?.dropEpochsBefore).toBe(2)
     expect(batch?.instances.map(({ epoch }) => epoch)).toEqual([2])
     expect(batch?.checkpoints.map(({ epoch }) => epoch)).toEqual([2])
-    expect(batch?.meta.map(({ name }) => name)).toEqual([reservationName])
+    expect(batch?.meta.map(({ name }) => name)).toEqual([reservationName, sealName])
     const bytes = batch?.meta[0]?.bytes ?? new Uint8Array()
     expect(decodeReservation(bytes)).toEqual({ epoch: 2, seq: 64, sessionNumber: 256 })
   })

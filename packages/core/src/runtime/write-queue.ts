@@ -5,9 +5,17 @@ import { must } from '../lib/assert.ts'
 import type { Epoch, ReplicaId } from '../protocol/ids.ts'
 import { type Instance, type InstanceKey, instanceKey } from '../protocol/instance.ts'
 import type { Storage, StoredCheckpoint, StoredInstance, StoredMeta, WriteBatch } from '../storage/storage.ts'
+import type { DiskSeal } from './disk-seal.ts'
 
 export const identityName = 'identity'
 export const reservationName = 'reservation'
+export const disksHeardName = 'disks-heard'
+/** Each command that is kept has a record of its own, named by its number. */
+export const outboxPrefix = 'outbox/'
+
+export function outboxName(number: number): string {
+  return `${outboxPrefix}${number}`
+}
 
 /** The instances of one epoch in a batch; a later state of an instance replaces an earlier one. */
 interface EpochPart {
@@ -18,6 +26,7 @@ interface EpochPart {
 interface Gathering {
   readonly epochs: Map<Epoch, EpochPart>
   readonly meta: Map<string, Uint8Array>
+  readonly dropMeta: Set<string>
   readonly checkpoints: StoredCheckpoint[]
   dropEpochsBefore: Epoch
   readonly afterwards: (() => void)[]
@@ -30,6 +39,7 @@ function nothing(): Gathering {
   return {
     epochs: new Map(),
     meta: new Map(),
+    dropMeta: new Set(),
     checkpoints: [],
     dropEpochsBefore: 0,
     afterwards: [],
@@ -43,6 +53,9 @@ export class WriteQueue {
   /** Called after each batch with what waited for it, to be called in order. */
   readonly #onWritten: (waiting: readonly (() => void)[]) => void
   readonly #onFailed: (reason: unknown) => void
+  readonly #seal: DiskSeal
+  /** [DU6] */
+  #durableWrites: number
   #gathering = nothing()
   #inFlight: Gathering | null = null
   #stopped = false
@@ -50,10 +63,13 @@ export class WriteQueue {
 
   constructor(
     storage: Storage,
+    seal: DiskSeal,
     onWritten: (waiting: readonly (() => void)[]) => void,
     onFailed: (reason: unknown) => void,
   ) {
     this.#storage = storage
+    this.#seal = seal
+    this.#durableWrites = seal.writes
     this.#onWritten = onWritten
     this.#onFailed = onFailed
   }
@@ -74,10 +90,18 @@ export class WriteQueue {
     this.putMeta(reservationName, encodeReservation(reservation))
   }
 
-  putMeta(name: string, bytes: Uint8Array): void {
+  putMeta(name: string, bytes: Uint8Array, lazily = false): void {
     this.#gathering.meta.set(name, bytes)
+    this.#gathering.dropMeta.delete(name)
     this.#gathering.empty = false
-    this.#gathering.urgent = true
+    if (!lazily) this.#gathering.urgent = true
+  }
+
+  /** With what comes next. */
+  dropMeta(name: string): void {
+    this.#gathering.meta.delete(name)
+    this.#gathering.dropMeta.add(name)
+    this.#gathering.empty = false
   }
 
   putCheckpoint(epoch: Epoch, bytes: Uint8Array): void {
@@ -89,6 +113,16 @@ export class WriteQueue {
   dropEpochsBefore(epoch: Epoch): void {
     this.#gathering.dropEpochsBefore = Math.max(this.#gathering.dropEpochsBefore, epoch)
     this.#gathering.empty = false
+  }
+
+  /** Writes of this replica that are durable, over all its runs. */
+  get durableWrites(): number {
+    return this.#durableWrites
+  }
+
+  /** Whether there is something to write anyhow, that something else may ride with. */
+  get isGathering(): boolean {
+    return !this.#gathering.empty
   }
 
   /** Whether everything that was put is durable. */
@@ -112,8 +146,13 @@ export class WriteQueue {
     const batch = this.#gathering
     this.#inFlight = batch
     this.#gathering = nothing()
-    this.#storage.write(toWriteBatch(batch)).then(
-      () => this.#written(batch),
+    const sealed = this.#seal.sealed(toWriteBatch(batch))
+    const { writes } = this.#seal
+    this.#storage.write(sealed).then(
+      () => {
+        this.#durableWrites = writes
+        this.#written(batch)
+      },
       (reason: unknown) => this.#failed(reason),
     )
   }
@@ -169,6 +208,6 @@ function toWriteBatch(batch: Gathering): WriteBatch {
   }
   const meta: StoredMeta[] = [...batch.meta].map(([name, bytes]) => ({ name, bytes }))
   const checkpoints = batch.checkpoints.filter(({ epoch }) => epoch >= batch.dropEpochsBefore)
-  const puts = { meta, instances, checkpoints }
+  const puts = { meta, instances, checkpoints, ...(batch.dropMeta.size > 0 ? { dropMeta: [...batch.dropMeta] } : {}) }
   return batch.dropEpochsBefore > 0 ? { ...puts, dropEpochsBefore: batch.dropEpochsBefore } : puts
 }
