@@ -190,8 +190,13 @@ export class ClusterLevel implements Level {
         },
         {
           clock,
-          // the first draw is the replica's id: its letter; a founder's second is the name of the partition
-          randomBytes: (count) => new Uint8Array(count).fill(drawn++ === 0 ? letter : 0),
+          // 16 bytes are the replica's id, which begins with its letter; a founder's second draw names the partition
+          randomBytes: (count) => {
+            if (count !== 16) return new Uint8Array(count).fill(life)
+            const bytes = new Uint8Array(count).fill(drawn === 0 && life === 1 ? letter : drawn === 0 ? life : 0)
+            if (drawn++ === 0) bytes[0] = letter
+            return bytes
+          },
           // linear in the log: only while that is short
           onStep: (state) => {
             if (state.log.size <= checkedUpTo) checkInvariants(state)

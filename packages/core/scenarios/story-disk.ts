@@ -65,7 +65,8 @@ export class StoryDisk implements StorageProvider {
 
   open(): Promise<Storage> {
     const life = this.#life
-    let area = this.#areas.find(({ owned }) => !owned)
+    const free = this.#areas.filter(({ owned }) => !owned)
+    let area = free.find(({ contents }) => contents.meta.size > 0) ?? free[0]
     if (area === undefined) {
       area = { contents: newContents(), owned: false }
       this.#areas.push(area)

@@ -96,7 +96,8 @@ export class SimulatedDisk implements StorageProvider {
 
   open(): Promise<Storage> {
     const life = this.#life
-    let area = this.#areas.find(({ owned }) => !owned)
+    const free = this.#areas.filter(({ owned }) => !owned)
+    let area = free.find(({ contents }) => contents.meta.size > 0) ?? free[0]
     if (area === undefined) {
       area = newArea()
       this.#areas.push(area)
@@ -157,6 +158,13 @@ export class SimulatedDisk implements StorageProvider {
       for (const epoch of contents.checkpoints.keys()) newest = Math.max(newest, epoch)
     }
     return newest
+  }
+
+  /** What is durable in the first place, whoever owns it. */
+  peek(): Promise<StorageContents> {
+    const [first] = this.#areas
+    if (first === undefined) throw new Error('a disk has an area')
+    return Promise.resolve(contentsOf(first))
   }
 
   /** The process died: writes that were on the way are lost, or were just durable. */

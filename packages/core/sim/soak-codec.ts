@@ -60,7 +60,7 @@ function samples(): Uint8Array[] {
   return [
     writer.finish(),
     encodeInstance({ id, phase: 'preaccepted', ...value }, voters),
-    encodeOutboxEntry(proposal),
+    encodeOutboxEntry({ ...proposal, openedIn: 2 }),
     encodeCheckpoint({
       cluster: session,
       machine: 'kv',

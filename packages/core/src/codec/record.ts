@@ -215,13 +215,16 @@ export function decodeDisksHeard(bytes: Uint8Array): DiskHeard[] {
 /** A command of this replica's own session that has no result yet, kept so that a restart can propose it again. */
 export interface OutboxEntry {
   readonly number: number
+  /** The epoch in which the session was opened that the number belongs to; 0 before it had one. */
+  readonly openedIn: Epoch
   readonly footprint: Footprint
   readonly payload: Uint8Array
 }
 
-export function encodeOutboxEntry({ number, footprint, payload }: OutboxEntry): Uint8Array {
+export function encodeOutboxEntry({ number, openedIn, footprint, payload }: OutboxEntry): Uint8Array {
   const out = begin()
   out.varint(number)
+  out.varint(openedIn)
   writeFootprint(out, footprint)
   out.bytes(payload)
   return seal(out)
@@ -230,8 +233,9 @@ export function encodeOutboxEntry({ number, footprint, payload }: OutboxEntry): 
 export function decodeOutboxEntry(bytes: Uint8Array): OutboxEntry {
   const reader = open(bytes)
   const number = reader.varint()
+  const openedIn = reader.varint()
   const footprint = readFootprint(reader)
   const payload = reader.bytes().slice()
   reader.end()
-  return { number, footprint, payload }
+  return { number, openedIn, footprint, payload }
 }

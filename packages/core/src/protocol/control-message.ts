@@ -73,7 +73,14 @@ export interface Retired {
   readonly replica: ReplicaId
 }
 
-export type ControlMessage = Hello | EpochEnded | FetchCheckpoint | CheckpointChunk | MembershipRequest | Forward | Retired
+export type ControlMessage =
+  | Hello
+  | EpochEnded
+  | FetchCheckpoint
+  | CheckpointChunk
+  | MembershipRequest
+  | Forward
+  | Retired
 
 /** What an executed barrier says that a replica is from now on. */
 export type Role = 'voter' | 'observer' | 'none'

@@ -36,7 +36,7 @@ import { type FoundReplica, findOnDisk } from './found-on-disk.ts'
 import { MembershipKeeper, type MembershipOptions } from './membership-keeper.ts'
 import { Outbox } from './outbox.ts'
 import { Peers } from './peers.ts'
-import { type CarriedProposal, type ProposalListener, Proposals } from './proposals.ts'
+import { type CarriedProposal, type PendingProposal, type ProposalListener, Proposals } from './proposals.ts'
 import { Reads } from './reads.ts'
 import type { Channel, Endpoint, Transport } from './transport.ts'
 import { disksHeardName, identityName, outboxName, WriteQueue } from './write-queue.ts'
@@ -102,6 +102,8 @@ const forwardMax = 1_024
 /** Payload bytes that share an instance. */
 const batchBytesMax = 64 * 1_024
 const tickMs = 100
+/** How long after the first peer a restarted voter waits for the others before it takes part. */
+export const hesitateMs = 300
 /** While something is under way that the fast-path timeout may have to end. */
 const busyTickMs = 15
 /** Between repeats of requests for membership and of forwards. */
@@ -149,6 +151,9 @@ export class Engine {
   #wasMember = false
   #counts = { fastPath: 0, slowPath: 0, recoveries: 0 }
   #checkpoints: CheckpointInfo[] = []
+  /** [DU7] After a restart, until it is clear that the disk has not come back older, or nobody is there to say. */
+  #hesitates = false
+  #hesitatesSince: number | null = null
   readonly #disks: DisksHeard
   #disksKeptAt = Number.NEGATIVE_INFINITY
 
@@ -157,8 +162,9 @@ export class Engine {
     this.#options = options
     this.self = self
     this.#disks = new DisksHeard(found?.disks ?? [])
-    const numbersUsedUpTo = found?.reservation.sessionNumber ?? 0
-    this.#proposals = new Proposals(self, numbersUsedUpTo, (number) => this.#queue.dropMeta(outboxName(number)))
+    this.#proposals = new Proposals(self, found?.numbersUsedUpTo ?? 0, (number) =>
+      this.#queue.dropMeta(outboxName(number)),
+    )
     this.#queue = new WriteQueue(
       options.storage,
       seal,
@@ -193,6 +199,7 @@ export class Engine {
     this.#peers = new Peers(
       {
         run: () => this.#running,
+        hesitates: () => this.#hesitates,
         push: (input) => this.#inbox.push(input),
         refuse: (reason) => this.#refuse(reason),
         changed: () => {
@@ -245,10 +252,18 @@ export class Engine {
     return engine
   }
 
-  #resume({ application, members, start, instances, reservation, carried }: FoundReplica): void {
+  #resume({ application, members, start, instances, reservation, carried, answered }: FoundReplica): void {
+    for (const number of answered) this.#queue.dropMeta(outboxName(number))
+    const openedIn = application.sessionOpenedIn(this.self) ?? 0
     for (const one of carried) {
-      this.#proposals.carryOver(one, this.#options.listener.onCarriedOver(this.self, one))
+      const listener = this.#options.listener.onCarriedOver(this.self, one)
+      this.#proposals.carryOver(one, listener)
+      // [SE3] its number belongs to a session that is forgotten
+      if (one.openedIn !== null && one.openedIn !== openedIn) {
+        this.#proposals.fail(one.number, this.#sessionForgotten(one.number))
+      }
     }
+    this.#hesitates = members.voters.includes(this.self) && members.voters.length > 1
     const reservedSeq = reservation.epoch === start.epoch ? reservation.seq : 0
     this.#begin(application, members, start, { instances, reservedSeq })
   }
@@ -427,7 +442,7 @@ export class Engine {
         this.#drain()
         this.#execute()
         this.#pump()
-      } while (this.#inbox.length > 0)
+      } while (this.#inbox.length > 0 && !this.#hesitates)
       this.#afterwards()
       this.#flushSoon()
     } catch (error) {
@@ -459,6 +474,7 @@ export class Engine {
   }
 
   #drain(): void {
+    if (this.#hesitates && this.#stillHesitates()) return
     while (this.#inbox.length > 0) {
       const inbox = this.#inbox
       this.#inbox = []
@@ -468,6 +484,18 @@ export class Engine {
         this.#step(running, input)
       }
     }
+  }
+
+  /** [DU7] */
+  #stillHesitates(): boolean {
+    const running = this.#running
+    const others = running?.members.voters.filter((id) => id !== this.self) ?? []
+    const accepted = new Set(this.#peers.accepted)
+    const now = this.#options.clock.now()
+    if (accepted.size > 0) this.#hesitatesSince ??= now
+    const waited = this.#hesitatesSince !== null && now - this.#hesitatesSince >= hesitateMs
+    this.#hesitates = !waited && others.some((id) => !accepted.has(id))
+    return this.#hesitates
   }
 
   #step(running: EpochRun, input: Input): void {
@@ -551,7 +579,7 @@ export class Engine {
 
   #pump(): void {
     const running = this.#running
-    if (running === null || running.executor.endedBy !== null) return
+    if (running === null || running.executor.endedBy !== null || this.#hesitates) return
     const due = this.#proposals.reservationDue()
     if (due !== null) {
       this.#queue.putReservation({ epoch: running.start.epoch, seq: running.protocol.reservedSeq, sessionNumber: due })
@@ -580,10 +608,13 @@ export class Engine {
 
   /** [SE4] */
   #keepProposals(which: 'all' | 'queued'): void {
-    for (const proposal of this.#proposals.unstored(which)) {
-      proposal.stored = true
-      this.#queue.putMeta(outboxName(proposal.number), encodeOutboxEntry(proposal))
-    }
+    for (const proposal of this.#proposals.unstored(which)) this.#keepProposal(proposal)
+  }
+
+  #keepProposal(proposal: PendingProposal): void {
+    proposal.stored = true
+    const openedIn = this.#sessionOpenedIn ?? 0
+    this.#queue.putMeta(outboxName(proposal.number), encodeOutboxEntry({ ...proposal, openedIn }))
   }
 
   #proposeInstance(running: EpochRun, proposals: readonly Proposal[]): void {
@@ -794,14 +825,19 @@ export class Engine {
     const openedIn = application.sessionOpenedIn(this.self)
     if (openedIn === undefined) return
     if (this.#sessionOpenedIn !== null && openedIn !== this.#sessionOpenedIn) {
-      this.#proposals.failAll(
-        (number) =>
-          new WepaxosError('OutcomeUnknown', 'this replica was no member for so long that its session is forgotten', {
-            key: `${this.self}:${number}`,
-          }),
-      )
+      this.#proposals.failAll((number) => this.#sessionForgotten(number))
     }
+    const isFirst = this.#sessionOpenedIn === null
     this.#sessionOpenedIn = openedIn
+    // what was kept before says that there is no session yet
+    if (isFirst) for (const proposal of this.#proposals.pending()) if (proposal.stored) this.#keepProposal(proposal)
+  }
+
+  #sessionForgotten(number: number): WepaxosError {
+    const key = `${this.self}:${number}`
+    return new WepaxosError('OutcomeUnknown', 'this replica was no member for so long that its session is forgotten', {
+      key,
+    })
   }
 
   /**
@@ -1063,8 +1099,7 @@ export class Engine {
     }
     this.#peers.tick(now)
     if (running === null) return
-    const needs = mergeDeps(running.executor.needs, this.#reads.needs(running.executor.executedUpTo.length))
-    this.#inbox.push({ kind: 'execution', needs, executed: running.application.executed }, { kind: 'tick' })
+    if (!this.#hesitates) this.#tickProtocol(running)
     if (now - this.#forwardedAt > requestMs) {
       // what was forwarded may have come to nothing, and the voter may not get through: all of it again, through another
       this.#forwardedAt = now
@@ -1080,10 +1115,16 @@ export class Engine {
     this.#changed = true
   }
 
+  #tickProtocol(running: EpochRun): void {
+    const needs = mergeDeps(running.executor.needs, this.#reads.needs(running.executor.executedUpTo.length))
+    this.#inbox.push({ kind: 'execution', needs, executed: running.application.executed }, { kind: 'tick' })
+  }
+
   /** At the end of a turn: what depends on all of it. */
   #afterwards(): void {
     const running = this.#running
     if (running === null || running.executor.endedBy !== null) return
+    if (this.#hesitates) return
     this.#checkEstablished(running)
     this.#considerBarrier(running)
     this.#drain()

@@ -36,6 +36,10 @@ export interface FoundReplica {
   readonly instances: readonly Instance[]
   /** [SE4] */
   readonly carried: readonly CarriedProposal[]
+  /** Commands that were answered, and whose records are still there. */
+  readonly answered: readonly number[]
+  /** Numbers of the own session that may name a command already: reserved, or kept on disk before they were. */
+  readonly numbersUsedUpTo: number
 }
 
 /**
@@ -76,6 +80,7 @@ function decodeAll(machine: BoundMachine, contents: StorageContents, self: Repli
     instances.push(instance)
   }
   const heard = contents.meta.get(disksHeardName)
+  const { highest, ...inDoubt } = proposalsInDoubt(contents, instances, self)
   return {
     self,
     seal,
@@ -85,17 +90,22 @@ function decodeAll(machine: BoundMachine, contents: StorageContents, self: Repli
     members,
     start: { epoch, bytes: newest.bytes, hash: checkpointHash(newest.bytes) },
     instances,
-    carried: proposalsInDoubt(contents, instances, self),
+    ...inDoubt,
+    numbersUsedUpTo: Math.max(reservation.sessionNumber, highest),
   }
 }
 
-/** [SE4] The commands of session `self` that have a record of their own, or are in an instance of the log; by number. */
+/**
+ * [SE4] The commands of session `self` that have a record of their own, or are in an instance of the log, by number; but
+ * those that a later one says are answered.
+ */
 function proposalsInDoubt(
   contents: StorageContents,
   instances: readonly Instance[],
   self: ReplicaId,
-): readonly CarriedProposal[] {
+): Pick<FoundReplica, 'carried' | 'answered'> & { readonly highest: number } {
   const found = new Map<number, CarriedProposal>()
+  let answeredUpTo = 0
   for (const [name, bytes] of contents.meta) {
     if (!name.startsWith(outboxPrefix)) continue
     const entry = decodeOutboxEntry(bytes)
@@ -104,15 +114,22 @@ function proposalsInDoubt(
   }
   const look = (command: Command | null) => {
     if (command?.kind !== 'application') return
-    for (const { session, number, footprint, payload } of command.proposals) {
+    for (const { session, number, ackedUpTo, footprint, payload } of command.proposals) {
+      if (session !== self) continue
+      answeredUpTo = Math.max(answeredUpTo, ackedUpTo)
       // what only ordered a read has no payload, and nobody waits for it any more
-      if (session !== self || payload.length === 0 || found.has(number)) continue
-      found.set(number, { number, footprint, payload, stored: false })
+      if (payload.length === 0 || found.has(number)) continue
+      found.set(number, { number, footprint, payload, stored: false, openedIn: null })
     }
   }
   for (const instance of instances) {
     if (instance.phase !== 'none') look(instance.command)
     look(instance.initCommand)
   }
-  return [...found.values()].sort((a, b) => a.number - b.number)
+  const all = [...found.values()].sort((a, b) => a.number - b.number)
+  return {
+    carried: all.filter(({ number }) => number > answeredUpTo),
+    answered: all.filter(({ number, stored }) => stored && number <= answeredUpTo).map(({ number }) => number),
+    highest: all.at(-1)?.number ?? 0,
+  }
 }

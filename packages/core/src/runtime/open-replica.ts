@@ -242,7 +242,8 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       open: (storage, changed) => this.#openHosted(storage, changed),
       clock: this.#clock,
       logger: options.logger ?? silent,
-      patienceMs: timeouts.silentMs,
+      // where seats are given by hand, nobody gives one up by itself
+      patienceMs: options.membership === 'manual' ? Number.POSITIVE_INFINITY : timeouts.silentMs,
       onChanged: () => this.#onChanged(),
     })
   }

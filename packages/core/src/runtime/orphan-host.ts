@@ -20,10 +20,14 @@ export interface OrphanHostOptions {
 
 /** Between two tries to get out of the member list. */
 const leaveMs = 1_000
+/** After one that could not be run, the next waits: it may be the same. Doubled with each failure in a row, up to … */
+const failedMs = 1_000
+const failuresMax = 6
 
 export class OrphanHost {
   readonly #options: OrphanHostOptions
   readonly #hosted = new Set<HostedReplica>()
+  #failures = 0
   #closed = false
 
   constructor(options: OrphanHostOptions) {
@@ -40,7 +44,9 @@ export class OrphanHost {
       void orphan.storage.close()
       return
     }
-    const hosted = new HostedReplica(orphan, this.#options, () => {
+    const waitMs = this.#failures === 0 ? 0 : failedMs * 2 ** this.#failures
+    const hosted = new HostedReplica(orphan, this.#options, waitMs, (how) => {
+      this.#failures = how === 'failed' ? Math.min(this.#failures + 1, failuresMax) : 0
       this.#hosted.delete(hosted)
       this.#options.onChanged()
     })
@@ -56,45 +62,45 @@ export class OrphanHost {
 class HostedReplica {
   readonly #orphan: Orphan
   readonly #options: OrphanHostOptions
-  readonly #onEnd: () => void
-  readonly #opening: Promise<Engine | null>
+  readonly #onEnd: (how: 'well' | 'failed') => void
   #engine: Engine | null = null
+  #opening: Promise<void> | null = null
   #stopTimer: (() => void) | null = null
   #leaving = false
   #ended: Promise<void> | null = null
 
-  constructor(orphan: Orphan, options: OrphanHostOptions, onEnd: () => void) {
+  constructor(orphan: Orphan, options: OrphanHostOptions, waitMs: number, onEnd: (how: 'well' | 'failed') => void) {
     this.#orphan = orphan
     this.#options = options
     this.#onEnd = onEnd
+    // once it is on its way out of the member list, its page is better off with a new replica
     orphan.onWanted = () => {
-      // once it is on its way out of the member list, its page is better off with a new replica
       if (!this.#leaving) void this.close()
     }
-    this.#opening = options
-      .open(orphan.storage, () => this.#look())
-      .then(
-        (engine) => {
-          this.#engine = engine
-          if (this.#ended === null) this.#begin(engine)
-          return engine
-        },
-        (error: unknown) => {
-          const reason = error instanceof Error ? error.message : String(error)
-          options.logger.warn('a replica that lost its page can not be run here', { reason })
-          void this.#end(() => orphan.storage.close())
-          return null
-        },
-      )
+    if (waitMs === 0) this.#opening = this.#open()
+    else
+      this.#stopTimer = options.clock.after(waitMs, () => {
+        this.#opening = this.#open()
+      })
   }
 
   get id(): ReplicaId | null {
     return this.#engine?.self ?? null
   }
 
-  #begin(engine: Engine): void {
+  async #open(): Promise<void> {
+    try {
+      this.#engine = await this.#options.open(this.#orphan.storage, () => this.#look())
+    } catch (error) {
+      this.#options.logger.warn('a replica that lost its page can not be run here', { reason: reasonOf(error) })
+      await this.#end('failed', () => this.#orphan.storage.close())
+      return
+    }
+    const engine = this.#engine
     this.#options.logger.debug('runs a replica that lost its page', { replica: engine.self })
-    this.#stopTimer = this.#options.clock.after(this.#options.patienceMs, () => this.#leave(engine))
+    if (this.#ended === null && Number.isFinite(this.#options.patienceMs)) {
+      this.#stopTimer = this.#options.clock.after(this.#options.patienceMs, () => this.#leave(engine))
+    }
     this.#options.onChanged()
     this.#look()
   }
@@ -116,26 +122,32 @@ class HostedReplica {
   #look(): void {
     const engine = this.#engine
     if (engine === null || this.#ended !== null) return
-    if (engine.state.kind === 'failed') void this.#end(() => this.#orphan.storage.close())
-    else if (engine.removed ? engine.hasLeft : this.#leaving && engine.hasLeft) void this.#end(() => engine.erase())
+    if (engine.state.kind === 'failed') void this.#end('failed', () => this.#orphan.storage.close())
+    else if (engine.role === 'none' && engine.hasLeft && (engine.removed || this.#leaving)) {
+      void this.#end('well', () => engine.erase())
+    }
   }
 
   async close(): Promise<void> {
-    const engine = await this.#opening
-    if (engine !== null) await this.#end(() => engine.close())
+    await this.#opening
+    const engine = this.#engine
+    await this.#end('well', () => (engine === null ? this.#orphan.storage.close() : engine.close()))
   }
 
-  #end(how: () => Promise<void>): Promise<void> {
+  #end(how: 'well' | 'failed', act: () => Promise<void>): Promise<void> {
     if (this.#ended === null) {
       this.#stopTimer?.()
       this.#orphan.onWanted = null
-      this.#ended = how()
+      this.#ended = act()
         .catch((error: unknown) => {
-          const reason = error instanceof Error ? error.message : String(error)
-          this.#options.logger.warn('a hosted replica did not end well', { reason })
+          this.#options.logger.warn('a hosted replica did not end well', { reason: reasonOf(error) })
         })
-        .then(() => this.#onEnd())
+        .then(() => this.#onEnd(how))
     }
     return this.#ended
   }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

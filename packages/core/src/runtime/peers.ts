@@ -32,6 +32,8 @@ interface Peer {
 /** What the peers need of the engine. */
 export interface PeersHost {
   run(): EpochRun | null
+  /** Whether this replica takes no part yet: what is said in an epoch goes by, and is said again. */
+  hesitates(): boolean
   /** What a peer says counts, and goes to the protocol. */
   push(input: Input): void
   /** It does not count; the reason is counted. */
@@ -214,6 +216,7 @@ export class Peers {
         this.#hearLaterEpoch(from, epoch, frame)
       } else {
         this.#host.holds(from, epoch)
+        if (this.#host.hesitates()) return
         while (reader.remaining > 0) {
           this.#host.push({ kind: 'receive', from, message: readMessage(reader, running.members.voters) })
         }

@@ -3,7 +3,7 @@
 import type { CommandResult } from '../execution/machine.ts'
 import { WepaxosError } from '../lib/errors.ts'
 import type { Footprint, Proposal } from '../protocol/command.ts'
-import type { ReplicaId } from '../protocol/ids.ts'
+import type { Epoch, ReplicaId } from '../protocol/ids.ts'
 
 /** How many numbers are reserved ahead at a time. */
 export const numberBlock = 256
@@ -37,6 +37,8 @@ export interface CarriedProposal {
   readonly footprint: Footprint
   readonly payload: Uint8Array
   readonly stored: boolean
+  /** The epoch in which its session was opened, as it was stored; null where the log of the present epoch says it. */
+  readonly openedIn: Epoch | null
 }
 
 export class Proposals {
@@ -94,16 +96,15 @@ export class Proposals {
       )
     }
     const number = this.#nextNumber++
-    return this.#add({ number, footprint, payload, stored: false }, listener)
+    return this.#add({ number, footprint, payload, stored: false, listener, queued: true, committed: false })
   }
 
   /** [SE4] In the order of their numbers, before anything new is proposed. */
-  carryOver(carried: CarriedProposal, listener: ProposalListener): void {
-    this.#add(carried, listener)
+  carryOver({ number, footprint, payload, stored }: CarriedProposal, listener: ProposalListener): void {
+    this.#add({ number, footprint, payload, stored, listener, queued: true, committed: false })
   }
 
-  #add(parts: CarriedProposal, listener: ProposalListener): PendingProposal {
-    const proposal: PendingProposal = { ...parts, listener, queued: true, committed: false }
+  #add(proposal: PendingProposal): PendingProposal {
     this.#pending.set(proposal.number, proposal)
     this.#pendingBytes += proposal.payload.length
     this.#queue.push(proposal)

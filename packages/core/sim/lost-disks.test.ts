@@ -1,0 +1,227 @@
+// What becomes of a replica whose disk is damaged, empty or older when it is opened again, on simulated time.
+import { describe, expect, it } from 'vitest'
+import { Writer } from '../src/codec/bytes.ts'
+import { must } from '../src/lib/assert.ts'
+import { hesitateMs } from '../src/runtime/engine.ts'
+import { identityName } from '../src/runtime/write-queue.ts'
+import { diskDamages } from '../testing/disk-records.ts'
+import { FaultyDisk } from '../testing/faulty-disk.ts'
+import { FaultyPage } from '../testing/faulty-page.ts'
+import { agree, type KvReplica, Stage } from './stage.ts'
+
+/** A cluster of three whose third, c, has a disk that can be tampered with. */
+async function threeWithDisk(stage: Stage, seed = 1) {
+  const disk = new FaultyDisk({ seed, later: (task) => stage.world.at(1, task) })
+  const a = await stage.open('a')
+  const b = await stage.open('b')
+  const page = new FaultyPage(disk)
+  const c = await stage.open('c', { storage: page })
+  await stage.until(() => [a, b, c].every((one) => one.status.kind === 'ready' && votersOf(one).length === 3))
+  let current = page
+  return {
+    a,
+    b,
+    c,
+    disk,
+    kill: () => {
+      stage.kill('c')
+      current.die()
+    },
+    /** c's page again, on the same disk. */
+    open: () => {
+      current = new FaultyPage(disk)
+      return stage.open('c', { storage: current })
+    },
+  }
+}
+
+function votersOf(replica: KvReplica): readonly string[] {
+  return replica.members.filter(({ role }) => role === 'voter').map(({ id }) => id)
+}
+
+async function writes(stage: Stage, replicas: readonly KvReplica[], count: number): Promise<void> {
+  for (let n = 0; n < count; n++) {
+    const replica = must(replicas[n % replicas.length], 'there are replicas')
+    await stage.when(replica.mutate.increment('n').done)
+  }
+}
+
+describe('a replica whose disk is lost', () => {
+  it.each(diskDamages.filter((how) => how !== 'everything is lost'))(
+    '[DU6] [DU8] where %s begins anew under a new id, and takes the place of the old one',
+    async (how) => {
+      const stage = new Stage()
+      const { a, b, c, disk, kill, open } = await threeWithDisk(stage)
+      await writes(stage, [a, b, c], 9)
+      const before = c.id
+      kill()
+      disk.damage(0, how)
+      const anew = await open()
+      expect(anew.id).not.toBe(before)
+      expect(anew.status).toMatchObject({ kind: 'joining', lost: { code: 'DamagedStorage' } })
+      expect(disk.slots.map(({ owned }) => owned)).toEqual([true, true])
+      await stage.until(() => votersOf(a).includes(anew.id) && !votersOf(a).includes(before))
+      await stage.until(() => agree([a, b, anew]))
+      await stage.until(() => anew.status.kind === 'ready')
+      expect(anew.view.committed.get('n')).toBe(9)
+      // what was put aside is erased once there is something better
+      await stage.until(() => disk.slots[0]?.hasState === false)
+      expect(disk.slots[1]?.hasState).toBe(true)
+    },
+  )
+
+  it('[DU8] who finds an empty disk is a new replica, and the others do without the old one after a while', async () => {
+    const stage = new Stage()
+    const { a, b, c, disk, kill, open } = await threeWithDisk(stage)
+    await writes(stage, [a, b, c], 6)
+    kill()
+    disk.damage(0, 'everything is lost')
+    const anew = await open()
+    expect(anew.id).not.toBe(c.id)
+    await stage.until(() => votersOf(a).includes(anew.id) && !votersOf(a).includes(c.id))
+    await stage.until(() => agree([a, b, anew]))
+  })
+
+  it('[DU7] [DU8] an older disk is noticed by those who heard more, before its replica votes', async () => {
+    const stage = new Stage()
+    const { a, b, c, disk, kill, open } = await threeWithDisk(stage)
+    await writes(stage, [a, b, c], 6)
+    const image = disk.keep(0)
+    await writes(stage, [a, b, c], 12)
+    await stage.pass(1_000)
+    kill()
+    disk.restore(0, image)
+    const anew = await open()
+    expect(anew.id).toBe(c.id)
+    const lost: unknown[] = []
+    anew.addEventListener('status', ({ detail }) => detail.kind === 'joining' && lost.push(detail.lost))
+    const heldBefore = disk.contentsOf(0).instances.length
+    await stage.until(() => anew.id !== c.id)
+    expect(lost[0]).toMatchObject({ code: 'DamagedStorage', details: { reason: 'older', replica: c.id } })
+    // nothing was voted on in between: no instance was written under the old id
+    expect(disk.contentsOf(0).instances.length).toBe(heldBefore)
+    await stage.until(() => votersOf(a).includes(anew.id) && !votersOf(a).includes(c.id))
+    await stage.until(() => agree([a, b, anew]))
+    expect(anew.view.committed.get('n')).toBe(18)
+    await stage.until(() => disk.slots[0]?.hasState === false)
+  })
+
+  it('[DU7] who heard of it from another knows it too, and has nothing to do with the older one', async () => {
+    const stage = new Stage()
+    const { a, b, c, disk, kill, open } = await threeWithDisk(stage)
+    await writes(stage, [a, b, c], 6)
+    const image = disk.keep(0)
+    stage.network.cut('b', 'c')
+    await writes(stage, [a, c], 12)
+    kill()
+    disk.restore(0, image)
+    // b hears it in a's next Hello
+    stage.network.cut('a', 'b')
+    await stage.pass(100)
+    stage.network.mend('a', 'b')
+    await stage.pass(200)
+    stage.kill('a')
+    stage.network.mend('b', 'c')
+    const anew = await open()
+    await stage.until(() => anew.id !== c.id)
+    expect(b.status.kind).toBe('no-quorum')
+    const again = await stage.open('a')
+    await stage.until(() => votersOf(again).includes(anew.id))
+    await stage.until(() => agree([again, b, anew]))
+    expect(anew.view.committed.get('n')).toBe(18)
+  })
+
+  it('[DU7] a restarted voter takes no part until all other voters were heard, or the first of them for a while', async () => {
+    const stage = new Stage()
+    const { a, b, c, kill, open } = await threeWithDisk(stage)
+    await writes(stage, [a, b, c], 6)
+    kill()
+    stage.kill('b')
+    stage.network.cut('a', 'c')
+    const back = await open()
+    const waiting = back.mutate.set('k', 1)
+    await stage.pass(5_000)
+    expect(waiting.state).toBe('pending')
+    const mendedAt = stage.world.now
+    stage.network.mend('a', 'c')
+    await stage.when(waiting.done)
+    expect(stage.world.now - mendedAt).toBeGreaterThan(hesitateMs)
+    // with all others there it does not wait
+    kill()
+    const b2 = await stage.open('b')
+    await stage.until(() => b2.status.kind === 'ready')
+    const third = await open()
+    const openedAt = stage.world.now
+    await stage.when(third.mutate.set('k', 2).done)
+    expect(stage.world.now - openedAt).toBeLessThan(hesitateMs)
+    await stage.until(() => a.view.committed.get('k') === 2)
+  })
+
+  it('a restart from a disk that is as it was left changes nothing, whoever else restarts in between', async () => {
+    const stage = new Stage()
+    const cluster = await threeWithDisk(stage)
+    const { b, c, kill, open } = cluster
+    let { a } = cluster
+    for (let round = 0; round < 5; round++) {
+      await writes(stage, [a, b], 4)
+      kill()
+      await writes(stage, [a, b], 4)
+      const back = await open()
+      await stage.until(() => back.status.kind === 'ready' && agree([a, b, back]))
+      expect(back.id).toBe(c.id)
+      stage.kill('a')
+      await writes(stage, [b, back], 2)
+      a = await stage.open('a')
+      await stage.until(() => a.status.kind === 'ready' && agree([a, b, back]))
+    }
+    expect(b.stats().refused['older-disk']).toBeUndefined()
+  })
+
+  it('records of another version are no lost disk: the replica is not opened, and nothing is taken from it', async () => {
+    const stage = new Stage()
+    const { disk, kill, open } = await threeWithDisk(stage)
+    kill()
+    const other = await disk.open({ room: 'simulated', partition: 'p' })
+    const writer = new Writer()
+    writer.byte(99)
+    writer.uint32(writer.checksum())
+    await stage.when(
+      other.write({ meta: [{ name: identityName, bytes: writer.finish() }], instances: [], checkpoints: [] }),
+    )
+    await other.close()
+    await expect(open()).rejects.toMatchObject({
+      code: 'StorageFailed',
+      details: { reason: 'other-version' },
+    })
+    expect(disk.slots).toMatchObject([{ owned: false, hasState: true }])
+  })
+
+  it('a voter that is said to be retired while it can be heard keeps its seat', async () => {
+    const stage = new Stage()
+    const [a, b, c] = await stage.cluster(3)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three replicas')
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    // d's disk says that it was c before: a lie, for c lives
+    const page = new FaultyPage(disk)
+    const d = await stage.open('d', { storage: page })
+    await stage.until(() => d.status.kind === 'ready')
+    stage.kill('d')
+    page.die()
+    const storage = await disk.open({ room: 'simulated', partition: 'p' })
+    const identity = (await stage.disk('c').peek()).meta.get(identityName)
+    await stage.when(
+      storage.write({
+        meta: [{ name: identityName, bytes: must(identity, 'c has an identity') }],
+        instances: [],
+        checkpoints: [],
+      }),
+    )
+    await storage.close()
+    const liar = await stage.open('d', { storage: new FaultyPage(disk) })
+    await stage.until(() => liar.status.kind === 'ready')
+    await stage.pass(10_000)
+    expect(votersOf(a)).toContain(c.id)
+    const refusals = [a, b, c].map((one) => one.stats().refused['not-retired'] ?? 0)
+    expect(Math.max(...refusals)).toBeGreaterThan(0)
+  })
+})

@@ -1,0 +1,167 @@
+// [OR1] Replicas that lost their page, hosted by another page of the same browser, on simulated time.
+import { describe, expect, it } from 'vitest'
+import { must } from '../src/lib/assert.ts'
+import type { ReplicaId } from '../src/protocol/ids.ts'
+import { FaultyDisk } from '../testing/faulty-disk.ts'
+import { FaultyPage } from '../testing/faulty-page.ts'
+import { agree, type KvReplica, Stage } from './stage.ts'
+
+/** Tabs named a, b, c of one browser: one disk, a slot each, all of them voters. */
+async function threeTabs(stage: Stage, options: Parameters<Stage['open']>[1] = {}) {
+  const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+  const pages = new Map<string, FaultyPage>()
+  const tabs: KvReplica[] = []
+  for (const name of ['a', 'b', 'c']) {
+    const page = new FaultyPage(disk)
+    pages.set(name, page)
+    tabs.push(await stage.open(name, { storage: page, ...options }))
+  }
+  const [a, b, c] = tabs
+  if (a === undefined || b === undefined || c === undefined) throw new Error('three tabs')
+  await stage.until(() => tabs.every(({ status, members }) => status.kind === 'ready' && voters(members) === 3))
+  return {
+    disk,
+    a,
+    b,
+    c,
+    kill: (name: string) => {
+      stage.kill(name)
+      must(pages.get(name), 'a tab').die()
+    },
+  }
+}
+
+function voters(members: KvReplica['members']): number {
+  return members.filter(({ role }) => role === 'voter').length
+}
+
+describe('[OR1] orphans', () => {
+  it('of three tabs two die: the third runs all three replicas, and goes on by itself', async () => {
+    const stage = new Stage()
+    const { a, b, c, kill } = await threeTabs(stage)
+    await stage.when(b.mutate.set('k', 'from b').done)
+    kill('b')
+    kill('c')
+    const diedAt = stage.world.now
+    await stage.when(a.mutate.set('k', 'still here').done)
+    expect(stage.world.now - diedAt).toBeLessThan(2_000)
+    expect([...a.stats().hosted].sort()).toEqual([b.id, c.id].sort())
+    expect(a.status.kind).toBe('ready')
+  })
+
+  it('whose page does not come back get out of the member list, and their disks are given back', async () => {
+    const stage = new Stage()
+    const { a, disk, kill } = await threeTabs(stage)
+    kill('b')
+    kill('c')
+    await stage.when(a.mutate.set('k', 1).done)
+    await stage.until(() => a.members.length === 1 && a.stats().hosted.length === 0)
+    expect(a.members).toEqual([{ id: a.id, role: 'voter', self: true, connected: true }])
+    expect(disk.slots.map(({ hasState }) => hasState)).toEqual([true, false, false])
+    await stage.when(a.mutate.set('k', 2).done)
+  })
+
+  it('whose page is back are given back to it, with their id and their state', async () => {
+    const stage = new Stage()
+    const { a, b, disk, kill } = await threeTabs(stage)
+    kill('b')
+    await stage.until(() => a.stats().hosted.includes(b.id))
+    await stage.when(a.mutate.set('k', 'while b was away').done)
+    const storage = await stage.when(disk.want(1))
+    expect(a.stats().hosted).toEqual([])
+    const back = await stage.open('b', {
+      storage: { open: () => Promise.resolve(storage) },
+    })
+    expect(back.id).toBe(b.id)
+    await stage.until(() => back.status.kind === 'ready' && agree([a, back]))
+    expect(back.view.committed.get('k')).toBe('while b was away')
+  })
+
+  it('that are on their way out are not given back: the page gets another, never both', async () => {
+    const stage = new Stage()
+    const { a, b, disk, kill } = await threeTabs(stage, { timeouts: { silentMs: 5_000 } })
+    kill('b')
+    await stage.until(() => a.stats().hosted.includes(b.id))
+    await stage.pass(5_100)
+    let given = false
+    void disk.want(1).then(() => {
+      given = true
+    })
+    await stage.until(() => !a.stats().hosted.includes(b.id))
+    const attached = new Set(a.members.map(({ id }) => id))
+    expect(attached.has(b.id)).toBe(false)
+    await stage.pass(100)
+    // the slot is free by now, and empty: a new replica's
+    expect(given).toBe(true)
+    expect(disk.slots[1]?.hasState).toBe(false)
+  })
+
+  it('propose what they had in doubt, before they go', async () => {
+    const stage = new Stage()
+    const { a, b, c, kill } = await threeTabs(stage)
+    stage.network.cut('a', 'b')
+    stage.network.cut('b', 'c')
+    b.mutate.set('last words', 'of b')
+    await stage.pass(500)
+    kill('b')
+    stage.network.healAll()
+    await stage.until(() => a.view.committed.get('last words') === 'of b')
+    expect([...a.stats().hosted, ...c.stats().hosted]).toEqual([b.id])
+  })
+
+  it('a closed page hosts nothing any more, and the next one takes over', async () => {
+    const stage = new Stage()
+    const { a, b, c, disk, kill } = await threeTabs(stage)
+    kill('b')
+    await stage.until(() => [...a.stats().hosted, ...c.stats().hosted].includes(b.id))
+    const [host, other] = a.stats().hosted.length > 0 ? [a, c] : [c, a]
+    await stage.when(host.close())
+    await stage.until(() => other.stats().hosted.length === 2)
+    expect([...other.stats().hosted].sort()).toEqual([b.id, host.id].sort())
+    await stage.when(other.mutate.set('k', 1).done)
+    expect(disk.slots.every(({ owned }) => owned)).toBe(true)
+  })
+
+  it('a damaged one is left alone, and does not keep the page busy', async () => {
+    const stage = new Stage()
+    const { a, b, disk, kill } = await threeTabs(stage)
+    await stage.when(b.mutate.set('k', 1).done)
+    kill('b')
+    disk.damage(1, 'an instance is lost')
+    await stage.pass(5_000)
+    expect(a.stats().hosted).toEqual([])
+    await stage.when(a.mutate.set('k', 2).done)
+    await stage.until(() => !a.members.some(({ id, role }) => id === b.id && role === 'voter'))
+  })
+
+  it("with orphans: 'ignore' stay where they are", async () => {
+    const stage = new Stage()
+    const { a, kill } = await threeTabs(stage, { orphans: 'ignore' })
+    kill('b')
+    kill('c')
+    await stage.until(() => a.status.kind === 'no-quorum')
+    await stage.pass(60_000)
+    expect(a.stats().hosted).toEqual([] satisfies ReplicaId[])
+    expect(a.status.kind).toBe('no-quorum')
+  })
+
+  it('with manual membership are hosted, and nobody takes their seats', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const [pageA, pageB, pageC] = [new FaultyPage(disk), new FaultyPage(disk), new FaultyPage(disk)]
+    const a = await stage.open('a', { storage: pageA, membership: 'manual' })
+    const b = await stage.open('b', { storage: pageB, membership: 'manual' })
+    const c = await stage.open('c', { storage: pageC, membership: 'manual' })
+    await stage.until(() => a.members.length === 3)
+    await stage.when(a.setRole(b.id, 'voter'))
+    await stage.when(a.setRole(c.id, 'voter'))
+    stage.kill('b')
+    pageB.die()
+    stage.kill('c')
+    pageC.die()
+    await stage.pass(120_000)
+    expect(voters(a.members)).toBe(3)
+    expect(a.stats().hosted.length).toBe(2)
+    await stage.when(a.mutate.set('k', 1).done)
+  })
+})
