@@ -59,9 +59,14 @@ export async function rollbackRound(seed: number): Promise<RollbackReport> {
     await stage.pass(dice.next() * 20)
   }
 
-  const way = dice.pick(ways)
-  if (way === 'an older copy') disk.restore(0, must(image, 'a copy was kept'))
-  else disk.damage(0, way)
+  const kept = must(image, 'a copy was kept')
+  // right after an epoch has ended there is not every kind of record to damage
+  const way = must(
+    dice
+      .shuffle(ways)
+      .find((one) => isDone(() => (one === 'an older copy' ? disk.restore(0, kept) : disk.damage(0, one)))),
+    'there is something to damage',
+  )
   const said = new Said(c.id)
   const anew = await stage.open('c', {
     storage: new FaultyPage(disk),
@@ -79,6 +84,15 @@ export async function rollbackRound(seed: number): Promise<RollbackReport> {
   load.judge(seed, a)
   const writesBack = way === 'an older copy' ? before - imageWrites : 0
   return { way, writesBack, answered: load.answered }
+}
+
+function isDone(act: () => void): boolean {
+  try {
+    act()
+    return true
+  } catch {
+    return false
+  }
 }
 
 function votersOf(replica: KvReplica): readonly ReplicaId[] {
