@@ -1,7 +1,10 @@
 // What every storage promises, as a vitest suite: each sentence of the port (src/storage/storage.ts) has a test here. A
-// storage's own test file calls this once, and adds what is special to it.
+// storage's own test file calls this once, and adds what is special to it. Crashes and orphans have files of their own.
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Storage, StorageContents, StorageProvider, StorageScope, WriteBatch } from '../src/storage/storage.ts'
+import { bytes, contractScope, named, nameIn, write } from './storage-batches.ts'
+import { type CrashableDisk, describeCrashes } from './storage-contract-crashes.ts'
+import { describeOrphans, type SharedDisk } from './storage-contract-orphans.ts'
 
 export interface StorageContractOptions {
   /** A provider on whose disk nothing is stored for the scopes that begin with the room `contract`. Called once a test. */
@@ -10,17 +13,70 @@ export interface StorageContractOptions {
   readonly durability: Storage['durability']
   /**
    * A provider as above, over a disk that is nearly full: it takes small batches, and refuses one with a record of
-   * `refusedBytes`. Without it the tests about failed writes are skipped.
+   * `refusedBytes` (with reason 'quota'). With this or with `faults.failing` the tests about failed writes are run.
    */
   readonly nearlyFull?: {
     readonly provider: () => Promise<StorageProvider>
     readonly refusedBytes: number
+    /** Makes so much room on the disk of the last provider that the refused record fits. */
+    readonly makeRoom?: () => Promise<void>
   }
+  /** What can be done to the disk. Each way that is given is tested; the others are left out. */
+  readonly faults?: StorageFaults
+  /** Pages that share a disk, for storages that have `watchOrphans`. Called once a test. */
+  readonly orphans?: () => Promise<SharedDisk>
 }
 
-/** Runs the suite against one kind of storage. */
+/** How a storage's author breaks things. Every function gives a fresh disk, as `provider` does. */
+export interface StorageFaults {
+  /** A disk that refuses a write when told to. */
+  readonly failing?: () => Promise<FailingDisk>
+  /** A disk whose owners can be killed. */
+  readonly crash?: () => Promise<CrashableDisk>
+  /** How many owners die one after the other in each test about crashes. Default 4. */
+  readonly lives?: number
+}
+
+export interface FailingDisk {
+  readonly provider: StorageProvider
+  /** The next write that is asked for fails; those that are under way do not. */
+  failNext(): void
+}
+
+/** A disk, and how a write to it is made that fails. */
+interface RefusingDisk {
+  readonly provider: StorageProvider
+  /** A batch with these parts that fails when it is written next. */
+  refused(parts?: Partial<WriteBatch>): WriteBatch
+}
+
+/**
+ * Runs the suite against one kind of storage. Call it at the top of a vitest file. `provider` and `durability` are enough to
+ * begin with; what the disk can be asked for beyond that (too little room, failing writes, owners that die, pages that adopt)
+ * is tested as far as `options` says how it is brought about. `FaultyDisk` can do all of it, and its test is an example.
+ */
 export function describeStorageContract(name: string, options: StorageContractOptions): void {
-  const { nearlyFull } = options
+  const { nearlyFull, faults = {}, orphans } = options
+  const { failing, crash, lives = 4 } = faults
+  const refusing: [how: string, makeDisk: () => Promise<RefusingDisk>][] = []
+  if (nearlyFull !== undefined) {
+    const large = { epoch: 1, row: 0, seq: 9, bytes: new Uint8Array(nearlyFull.refusedBytes) }
+    const refused = (parts: Partial<WriteBatch> = {}) => write({ ...parts, instances: [large] })
+    refusing.push(['because the disk is full', async () => ({ provider: await nearlyFull.provider(), refused })])
+  }
+  if (failing !== undefined) {
+    refusing.push([
+      'because the disk fails',
+      async () => {
+        const { provider, failNext } = await failing()
+        const refused = (parts: Partial<WriteBatch> = {}) => {
+          failNext()
+          return write({ ...parts, instances: [{ epoch: 1, row: 0, seq: 9, bytes: bytes(9) }] })
+        }
+        return { provider, refused }
+      },
+    ])
+  }
 
   describe(`storage contract: ${name}`, () => {
     const cleanUps: (() => Promise<void>)[] = []
@@ -36,7 +92,7 @@ export function describeStorageContract(name: string, options: StorageContractOp
       const provider = await makeProvider()
       return {
         async open(scope = {}) {
-          const storage = await provider.open({ room: 'contract', partition: 'a', ...scope })
+          const storage = await provider.open({ ...contractScope, ...scope })
           cleanUps.push(() => storage.close())
           return storage
         },
@@ -293,6 +349,47 @@ export function describeStorageContract(name: string, options: StorageContractOp
         expect(await (await open()).read()).toEqual(contents(batch))
       })
 
+      test('dropMeta forgets the facts of these names and no other, and does not mind names that are not there', async () => {
+        const { open } = await disk()
+        const storage = await open()
+        const names = ['a', 'ab', 'b', '']
+        await storage.write(
+          write({
+            meta: names.map((name) => ({ name, bytes: bytes(1) })),
+            instances: [{ epoch: 1, row: 0, seq: 1, bytes: bytes(1) }],
+          }),
+        )
+        await storage.write(write({ dropMeta: ['a', '', 'never written'] }))
+        await storage.close()
+        const { meta, instances } = await (await open()).read()
+        expect([...meta.keys()].sort()).toEqual(['ab', 'b'])
+        expect(instances).toHaveLength(1)
+      })
+
+      test('dropMeta comes before the puts of its own batch', async () => {
+        const { open } = await disk()
+        const storage = await open()
+        await storage.write(write({ meta: [{ name: 'x', bytes: bytes(1) }] }))
+        await storage.write(write({ dropMeta: ['x', 'y'], meta: [{ name: 'y', bytes: bytes(2) }] }))
+        await storage.write(write({ dropMeta: ['y'], meta: [{ name: 'y', bytes: bytes(3) }] }))
+        await storage.close()
+        const { meta } = await (await open()).read()
+        expect([...meta]).toEqual([['y', bytes(3)]])
+      })
+
+      test('a replica whose last record is forgotten is a new one to the next owner', async () => {
+        const { open } = await disk()
+        const first = await open()
+        const second = await open()
+        await first.write(named('forgotten'))
+        await second.write(named('kept'))
+        await first.write(write({ dropMeta: ['name'] }))
+        await first.close()
+        await second.close()
+        expect(await nameIn(await open())).toBe('kept')
+        expect(await (await open()).read()).toEqual(contents({}))
+      })
+
       test('what many mixed batches leave is what they say, one after the other', async () => {
         const { open } = await disk()
         const random = smallRandom(20_26)
@@ -313,6 +410,8 @@ export function describeStorageContract(name: string, options: StorageContractOp
           }))
           const checkpoints = random(4) === 0 ? [{ epoch: 1 + random(6), bytes: bytes(round) }] : []
           const dropEpochsBefore = random(8) === 0 ? 1 + random(5) : undefined
+          const dropMeta = random(4) === 0 ? [`m${random(3)}`] : []
+          for (const name of dropMeta) model.meta.delete(name)
           if (dropEpochsBefore !== undefined) {
             for (const key of model.log.keys()) if (Number(key.split('.')[0]) < dropEpochsBefore) model.log.delete(key)
             for (const epoch of model.cut.keys()) if (epoch < dropEpochsBefore) model.cut.delete(epoch)
@@ -321,7 +420,7 @@ export function describeStorageContract(name: string, options: StorageContractOp
           for (const { epoch, row, seq, bytes } of instances) model.log.set(`${epoch}.${row}.${seq}`, bytes[1] ?? -1)
           for (const { epoch } of checkpoints) model.cut.set(epoch, round)
           const drop = dropEpochsBefore === undefined ? {} : { dropEpochsBefore }
-          writes.push(storage.write(write({ meta, instances, checkpoints, ...drop })))
+          writes.push(storage.write(write({ meta, instances, checkpoints, dropMeta, ...drop })))
         }
         await Promise.all(writes)
         await storage.close()
@@ -359,6 +458,20 @@ export function describeStorageContract(name: string, options: StorageContractOp
         expect(meta.get('last')).toEqual(bytes(19))
         expect(instances).toHaveLength(20)
       })
+    })
+
+    test('space tells numbers where the platform does, also when the storage is closed', async () => {
+      const { open } = await disk()
+      const storage = await open()
+      await storage.write(named('kept'))
+      const spaces = [await storage.space?.()]
+      await storage.close()
+      spaces.push(await storage.space?.())
+      for (const space of spaces) {
+        if (space === undefined) continue
+        expect(space.usedBytes ?? 0).toBeGreaterThanOrEqual(0)
+        expect(space.quotaBytes ?? Number.POSITIVE_INFINITY).toBeGreaterThanOrEqual(space.usedBytes ?? 0)
+      }
     })
 
     describe('ownership', () => {
@@ -523,41 +636,49 @@ export function describeStorageContract(name: string, options: StorageContractOp
       })
     })
 
-    describe.runIf(nearlyFull !== undefined)('a write that fails', () => {
-      const refused = (): WriteBatch =>
-        write({ instances: [{ epoch: 1, row: 0, seq: 9, bytes: new Uint8Array(nearlyFull?.refusedBytes ?? 0) }] })
+    describe.each(refusing)('a write that fails %s', (_how, makeDisk) => {
+      async function refusingDisk() {
+        const { provider, refused } = await makeDisk()
+        return { ...(await disk(async () => provider)), refused }
+      }
 
       test('rejects with StorageFailed and leaves nothing of its batch behind', async () => {
-        const { open } = await disk(nearlyFull?.provider)
+        const { open, refused } = await refusingDisk()
         const storage = await open()
         const before = {
-          meta: [{ name: 'x', bytes: bytes(1) }],
+          meta: [
+            { name: 'x', bytes: bytes(1) },
+            { name: 'y', bytes: bytes(1) },
+          ],
           instances: [{ epoch: 1, row: 0, seq: 1, bytes: bytes(1) }],
         }
         await storage.write(write(before))
-        const batch = write({
-          ...refused(),
+        const batch = refused({
           meta: [{ name: 'x', bytes: bytes(2) }],
           checkpoints: [{ epoch: 2, bytes: bytes(2) }],
           dropEpochsBefore: 2,
+          dropMeta: ['y'],
         })
-        await expect(storage.write(batch)).rejects.toMatchObject({ name: 'WepaxosError', code: 'StorageFailed' })
+        const written = storage.write(batch)
+        await expect(written).rejects.toMatchObject({ name: 'WepaxosError', code: 'StorageFailed' })
+        await expect(written).rejects.toMatchObject({ details: { reason: expect.any(String) } })
         await storage.close()
         expect(await (await open()).read()).toEqual(contents(before))
       })
 
       test('takes with it the writes that were asked for behind it', async () => {
-        const { open } = await disk(nearlyFull?.provider)
+        const { open, refused } = await refusingDisk()
         const storage = await open()
-        const calls = [named('before'), refused(), named('behind'), named('last')]
-        const outcomes = await Promise.allSettled(calls.map((batch) => storage.write(batch)))
+        const writes = [storage.write(named('before'))]
+        for (const batch of [refused(), named('behind'), named('last')]) writes.push(storage.write(batch))
+        const outcomes = await Promise.allSettled(writes)
         expect(outcomes.map((outcome) => outcome.status)).toEqual(['fulfilled', 'rejected', 'rejected', 'rejected'])
         await storage.close()
         expect(await nameIn(await open())).toBe('before')
       })
 
       test('is the last word of its owner, and the next owner goes on from the last good write', async () => {
-        const { open } = await disk(nearlyFull?.provider)
+        const { open, refused } = await refusingDisk()
         const storage = await open()
         await storage.write(named('good'))
         await expect(storage.write(refused())).rejects.toMatchObject({ code: 'StorageFailed' })
@@ -569,36 +690,60 @@ export function describeStorageContract(name: string, options: StorageContractOp
         await next.close()
         expect(await nameIn(await open())).toBe('better')
       })
+
+      test('does not keep its owner from erasing', async () => {
+        const { open, refused } = await refusingDisk()
+        const storage = await open()
+        await storage.write(named('good'))
+        await expect(storage.write(refused())).rejects.toMatchObject({ code: 'StorageFailed' })
+        await storage.erase()
+        expect(await (await open()).read()).toEqual(contents({}))
+      })
     })
+
+    describe.runIf(nearlyFull !== undefined)('a full disk', () => {
+      const tooLarge = (): WriteBatch =>
+        write({ instances: [{ epoch: 1, row: 0, seq: 9, bytes: new Uint8Array(nearlyFull?.refusedBytes ?? 0) }] })
+
+      test("is told as StorageFailed with reason 'quota', also by the writes behind it", async () => {
+        const { open } = await disk(nearlyFull?.provider)
+        const storage = await open()
+        const quota = { code: 'StorageFailed', details: { reason: 'quota' } }
+        await expect(storage.write(tooLarge())).rejects.toMatchObject(quota)
+        await expect(storage.write(named('behind'))).rejects.toMatchObject(quota)
+      })
+
+      test.runIf(nearlyFull?.makeRoom !== undefined)(
+        'takes the refused batch from the next owner when there is room again, and has lost nothing',
+        async () => {
+          const { open } = await disk(nearlyFull?.provider)
+          const storage = await open()
+          await storage.write(named('kept'))
+          await expect(storage.write(tooLarge())).rejects.toMatchObject({ code: 'StorageFailed' })
+          await storage.close()
+          await nearlyFull?.makeRoom?.()
+          const next = await open()
+          await next.write(tooLarge())
+          await next.close()
+          const last = await open()
+          expect(await nameIn(last)).toBe('kept')
+          expect((await last.read()).instances[0]?.bytes).toHaveLength(nearlyFull?.refusedBytes ?? 0)
+        },
+      )
+    })
+
+    if (crash !== undefined) describeCrashes(crash, lives)
+    if (orphans !== undefined) describeOrphans(orphans)
   })
 }
 
-/** A batch with only the given parts. */
-function write(parts: Partial<WriteBatch>): WriteBatch {
-  return { meta: [], instances: [], checkpoints: [], ...parts }
-}
-
-/** A batch that makes a replica recognisable. */
-function named(name: string): WriteBatch {
-  return write({ meta: [{ name: 'name', bytes: new TextEncoder().encode(name) }] })
-}
-
-async function nameIn(storage: Storage): Promise<string | undefined> {
-  const name = (await storage.read()).meta.get('name')
-  return name === undefined ? undefined : new TextDecoder().decode(name)
-}
-
 /** What must be read back when exactly the given entries are stored, which are in order. */
-function contents(parts: Partial<Omit<WriteBatch, 'dropEpochsBefore'>>): StorageContents {
+function contents(parts: Partial<Omit<WriteBatch, 'dropEpochsBefore' | 'dropMeta'>>): StorageContents {
   return {
     meta: new Map((parts.meta ?? []).map(({ name, bytes }) => [name, bytes])),
     instances: parts.instances ?? [],
     checkpoints: parts.checkpoints ?? [],
   }
-}
-
-function bytes(...values: readonly number[]): Uint8Array {
-  return Uint8Array.from(values)
 }
 
 /** `toEqual` on a megabyte takes seconds. */
