@@ -510,6 +510,7 @@ describe('several replicas', () => {
         epoch,
         checkpointHash,
         heard: true,
+        steady: false,
         run: 7,
         writesAtOpen: 1_000_000,
         disksHeard: [],

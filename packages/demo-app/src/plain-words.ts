@@ -28,6 +28,12 @@ export function describeStatus(status: Status, { members, slowQuorum }: StatusFa
       }
     case 'ready':
       return { label: 'Ready', tone: 'good', meaning: describeReady(members, slowQuorum) }
+    case 'read-only':
+      return {
+        label: 'Following',
+        tone: 'good',
+        meaning: 'This page has a reader link: it shows everything, and changes nothing.',
+      }
     case 'no-quorum':
       return {
         label: 'No quorum',

@@ -339,6 +339,7 @@ export function writeControlMessage(writer: Writer, message: ControlMessage): vo
       writer.byte(message.checkpointHash === null ? 0 : 1)
       if (message.checkpointHash !== null) writeHex(writer, message.checkpointHash)
       writer.byte(message.heard ? 1 : 0)
+      writer.byte(message.steady ? 1 : 0)
       writer.varint(message.run)
       writer.varint(message.writesAtOpen)
       writeDisksHeard(writer, message.disksHeard)
@@ -382,10 +383,23 @@ export function readControlMessage(reader: Reader): ControlMessage {
       const epoch = reader.varint()
       const checkpointHash = readFlag(reader) ? readHex(reader, 32) : null
       const heard = readFlag(reader)
+      const steady = readFlag(reader)
       const run = reader.varint()
       const writesAtOpen = reader.varint()
       const disksHeard = readDisksHeard(reader)
-      return { type, cluster, machine, machineVersion, epoch, checkpointHash, heard, run, writesAtOpen, disksHeard }
+      return {
+        type,
+        cluster,
+        machine,
+        machineVersion,
+        epoch,
+        checkpointHash,
+        heard,
+        steady,
+        run,
+        writesAtOpen,
+        disksHeard,
+      }
     }
     case 'EpochEnded':
       return { type, epoch: reader.varint() }

@@ -15,6 +15,8 @@ export interface Hello {
   readonly checkpointHash: string | null
   /** Whether the sender has the receiver's Hello; if not, the receiver says it again. */
   readonly heard: boolean
+  /** Whether the sender is meant to be always there: such voters keep their seats before others. */
+  readonly steady: boolean
   /** The sender's present run: a random number, another one each time that its disk is opened. */
   readonly run: number
   /** How many writes its disk held when that run began. Fewer than were heard from it: the disk came back older. */

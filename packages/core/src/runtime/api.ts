@@ -31,6 +31,16 @@ export interface OpenReplicaOptions<C extends Commands, Q extends Queries> {
    * gives and takes seats. All replicas of a partition should say the same.
    */
   readonly membership?: 'auto' | 'manual'
+  /**
+   * This replica is always there (a server's, not a page's): where one voter too many has to give up its seat, it keeps its
+   * own. Default false.
+   */
+  readonly steady?: boolean
+  /**
+   * What holders of a reader's link may do: `follow` (default), or also `propose`. All replicas of a partition should say the
+   * same.
+   */
+  readonly readers?: 'follow' | 'propose'
   /** Voters at most, 1 … 9; joiners beyond that observe. Default 7. */
   readonly votersMax?: number
   /** End the epoch in a checkpoint after so many executed commands. Default 10,000; 0 for never by itself. */
@@ -89,6 +99,8 @@ export type Status =
    */
   | { readonly kind: 'joining'; readonly peers: number; readonly lost?: WepaxosError }
   | { readonly kind: 'ready' }
+  /** It follows, by a reader's link: what it proposes is refused with `ReadOnly`. */
+  | { readonly kind: 'read-only' }
   /** Too few voters can be reached: proposals wait. Local reads go on. */
   | {
       readonly kind: 'no-quorum'

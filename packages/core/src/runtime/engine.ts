@@ -52,6 +52,8 @@ export interface EngineOptions {
   /** Replicas whose disks were lost, and whose place this one takes: the others are asked to take them out. */
   readonly inPlaceOf: readonly ReplicaId[]
   readonly membership: MembershipOptions
+  /** Whether what replicas of readers forward is proposed. */
+  readonly readersPropose: boolean
   /** Commands, and bytes of their payloads, after which an epoch ends in a checkpoint; 0 for never. */
   readonly checkpointEvery: number
   readonly checkpointBytes: number
@@ -210,6 +212,7 @@ export class Engine {
           if (this.#running !== null) this.#noteHolder(this.#running, peer, epoch)
         },
         requested: (from, wanted) => this.#membership.request(from, wanted),
+        described: (peer, what) => this.#membership.describe(peer, what),
         forwarded: (from, proposal) => this.#receiveForward(from, proposal),
         lost: (replica) => this.#takeOut(replica),
         disconnected: () => {
@@ -225,6 +228,8 @@ export class Engine {
         disks: this.#disks,
         run: options.randomBytes(6).reduce((number, byte) => number * 256 + byte, 0),
         writesAtOpen: seal.writes,
+        steady: options.membership.steady,
+        readersPropose: options.readersPropose,
       },
     )
     options.storage.onLost = (reason) => this.#fail(storageFailure(reason))
@@ -1008,7 +1013,7 @@ export class Engine {
     return {
       partition: this.#options.partition,
       replica: this.self,
-      onConnected: (peer) => this.#turn(() => this.#peers.connected(peer)),
+      onConnected: (peer, rights) => this.#turn(() => this.#peers.connected(peer, rights?.mayVote ?? true)),
       onDisconnected: (peer) => this.#turn(() => this.#peers.disconnected(peer)),
       onFrame: (from, frame) =>
         this.#turn(() => {

@@ -14,6 +14,8 @@ export interface MembershipOptions {
   /** What this replica would like to be. */
   readonly wanted: 'voter' | 'observer'
   readonly votersMax: number
+  /** Whether it is always there: such voters keep their seats before others. */
+  readonly steady: boolean
   /** How long a voter may be silent before it becomes an observer. */
   readonly silentMs: number
 }
@@ -25,6 +27,9 @@ export class MembershipKeeper {
   readonly #wanted = new Map<ReplicaId, Role>()
   /** What this replica's owner wants others (or itself) to be: also of those that can not be reached. */
   readonly #orders = new Map<ReplicaId, Role>()
+  /** Connected replicas that are always there, and those that must not vote ([MB3]). */
+  readonly #steady = new Set<ReplicaId>()
+  readonly #readers = new Set<ReplicaId>()
   /** Since when a voter has been silent. */
   readonly #silentSince = new Map<ReplicaId, number>()
   #tickedAt = Number.NEGATIVE_INFINITY
@@ -32,6 +37,15 @@ export class MembershipKeeper {
   constructor(self: ReplicaId, options: MembershipOptions) {
     this.#self = self
     this.#options = options
+    if (options.steady) this.#steady.add(self)
+  }
+
+  /** What a replica said and proved of itself when it was connected. */
+  describe(id: ReplicaId, { mayVote, steady }: { readonly mayVote: boolean; readonly steady: boolean }): void {
+    if (steady) this.#steady.add(id)
+    else this.#steady.delete(id)
+    if (mayVote) this.#readers.delete(id)
+    else this.#readers.add(id)
   }
 
   /** A replica asks for a role; where seats are given by hand, everybody may observe and nobody gets a vote by asking. */
@@ -93,7 +107,8 @@ export class MembershipKeeper {
     }
     const wanted = new Map(this.#wanted)
     for (const [id, role] of this.#orders) {
-      if (role !== 'voter' || id === this.#self || protocol.connected.has(id)) wanted.set(id, role)
+      const mayBe = role !== 'voter' || id === this.#self || (protocol.connected.has(id) && !this.#readers.has(id))
+      if (mayBe) wanted.set(id, role)
     }
     return this.#decide(run, wanted, mayRemove ? this.#silent(now) : new Set())
   }
@@ -108,6 +123,7 @@ export class MembershipKeeper {
       wanted,
       silent,
       reachable: this.#reachable(run.protocol),
+      steady: this.#steady,
       votersMax: this.#options.votersMax,
       preferOdd: this.#options.membership === 'auto',
     })

@@ -20,6 +20,7 @@ interface Wishes {
   readonly votersMax?: number
   readonly silent?: string
   readonly reachable?: string
+  readonly steady?: string
   readonly preferOdd?: boolean
 }
 
@@ -28,6 +29,7 @@ function next(now: Membership, wanted: Record<string, Role>, wishes: Wishes = {}
     wanted: new Map(Object.entries(wanted).map(([digit, role]) => [ids[digit] as ReplicaId, role])),
     silent: new Set(list(wishes.silent ?? '')),
     reachable: new Set(list(wishes.reachable ?? '0123456789abcdef')),
+    steady: new Set(list(wishes.steady ?? '')),
     votersMax: wishes.votersMax ?? 9,
     preferOdd: wishes.preferOdd ?? false,
   })
@@ -119,6 +121,14 @@ describe('where odd numbers of voters are preferred', () => {
   })
 })
 
+test('[MB2] one voter too many: one that is away gives up its seat, else the last that is not always there, else the last', () => {
+  const wishes = { preferOdd: true, silent: 'a' }
+  expect(next(members('abcd'), {}, { preferOdd: true, reachable: 'acd', steady: 'b' })).toEqual(members('acd', 'b'))
+  expect(next(members('abe'), {}, { ...wishes, steady: 'e' })).toEqual(members('e', 'ab'))
+  expect(next(members('abc'), {}, wishes)).toEqual(members('b', 'ac'))
+  expect(next(members('abcd'), {}, { preferOdd: true, steady: 'abcd' })).toEqual(members('abc', 'd'))
+})
+
 test('too many observers: those that can not be reached go first, the longest-standing among them', () => {
   const many = Array.from({ length: observersMax + 2 }, (_, index) =>
     replicaIdFromBytes(
@@ -127,6 +137,13 @@ test('too many observers: those that can not be reached go first, the longest-st
   )
   const reachable = new Set(many.slice(0, 3))
   const now = { voters: list('a'), observers: many }
-  const after = nextMembership(now, { wanted: new Map(), silent: new Set(), reachable, votersMax: 7, preferOdd: true })
+  const after = nextMembership(now, {
+    wanted: new Map(),
+    silent: new Set(),
+    reachable,
+    steady: new Set(),
+    votersMax: 7,
+    preferOdd: true,
+  })
   expect(after?.observers).toEqual([...many.slice(0, 3), ...many.slice(5)])
 })

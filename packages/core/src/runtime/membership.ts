@@ -16,6 +16,8 @@ export interface MembershipWishes {
   readonly silent: ReadonlySet<ReplicaId>
   /** Replicas that can be reached, the one that decides among them: they keep their places before others. */
   readonly reachable: ReadonlySet<ReplicaId>
+  /** Replicas that are always there: they keep their places before others, too. */
+  readonly steady: ReadonlySet<ReplicaId>
   readonly votersMax: number
   /** Whether an even number of voters is brought down by one, above one. */
   readonly preferOdd: boolean
@@ -23,7 +25,7 @@ export interface MembershipWishes {
 
 /** The member list after all wishes, or null where it would be the present one. */
 export function nextMembership(now: Membership, wishes: MembershipWishes): Membership | null {
-  const { wanted, silent, reachable, preferOdd } = wishes
+  const { wanted, silent, reachable, steady, preferOdd } = wishes
   const seats = Math.min(wishes.votersMax, votersLimit)
   const asked = [...wanted].sort(([a], [b]) => (a < b ? -1 : 1))
 
@@ -46,9 +48,11 @@ export function nextMembership(now: Membership, wishes: MembershipWishes): Membe
     voters.push(successor)
   }
   if (preferOdd && voters.length % 2 === 0) {
-    // [MB2] one that is away anyhow, else the one that came last
+    // [MB2] one that is away anyhow, else one that will be, else the one that came last
     const away = voters.findLastIndex((id) => !reachable.has(id))
-    const [spared] = voters.splice(away >= 0 ? away : voters.length - 1, 1)
+    const passing = voters.findLastIndex((id) => !steady.has(id))
+    const place = [away, passing, voters.length - 1].find((index) => index >= 0)
+    const [spared] = place === undefined ? [] : voters.splice(place, 1)
     if (spared !== undefined && !observers.includes(spared)) observers.push(spared)
   }
   const rest = withinBounds(

@@ -87,7 +87,7 @@ function refuseAborted(signal: AbortSignal | undefined): void {
 }
 
 function checkOptions(options: OpenReplicaOptions<Commands, Queries>): void {
-  const { partition, votersMax, timeouts, membership, offlineWrites, orphans } = options
+  const { partition, votersMax, timeouts, membership, offlineWrites, orphans, readers } = options
   if (typeof partition !== 'string' || !partitionPattern.test(partition)) {
     throw invalid('partition: 1 … 64 letters, digits, `.`, `_`, `-` or `/`', partition)
   }
@@ -104,6 +104,9 @@ function checkOptions(options: OpenReplicaOptions<Commands, Queries>): void {
   }
   if (orphans !== undefined && orphans !== 'host' && orphans !== 'ignore') {
     throw invalid("orphans: 'host' or 'ignore'", orphans)
+  }
+  if (readers !== undefined && readers !== 'follow' && readers !== 'propose') {
+    throw invalid("readers: 'follow' or 'propose'", readers)
   }
   for (const [name, least, most] of wholeOptions) {
     const value = options[name]
@@ -284,7 +287,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
 
   #engineOptions(storage: Storage): EngineOptions {
     const { partition, transport, start, membership, role, votersMax, logger } = this.#options
-    const { checkpointEvery, checkpointBytes, instancesMax, batchMax } = this.#options
+    const { checkpointEvery, checkpointBytes, instancesMax, batchMax, steady, readers } = this.#options
     const { clock, randomBytes, onStep } = this.#surroundings
     const isNew = this.#lostDisks.length === 0
     return {
@@ -303,10 +306,12 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       }),
       membership: {
         membership: membership ?? 'auto',
-        wanted: role ?? 'voter',
+        wanted: transport.mayVote === false ? 'observer' : (role ?? 'voter'),
+        steady: steady ?? false,
         votersMax: votersMax ?? 7,
         silentMs: this.#timeouts.silentMs,
       },
+      readersPropose: readers === 'propose',
       checkpointEvery: checkpointEvery ?? 10_000,
       checkpointBytes: checkpointBytes ?? 16 * 1_024 * 1_024,
       instancesMax: instancesMax ?? 32,
@@ -489,6 +494,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     const payload = prepared.bytes
     const footprint = toFootprint(prepared.footprint)
     const engine = this.#running
+    if (this.#isReader) throw new WepaxosError('ReadOnly', "this page has a reader's link: it may not propose")
     if (this.#options.offlineWrites === 'reject' && this.#status.kind === 'no-quorum') {
       const { reachable, needed, members } = this.#status
       const what = `${reachable} of ${members} voters can be reached, and ${needed} are needed`
@@ -632,7 +638,8 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       void this.#replaceEngine(engine.state.error)
     }
     this.#eraseLostDisks()
-    const status = this.#replacing || this.#lostDisks.length > 0 ? this.#statusWithout(engine) : statusOf(engine)
+    const known = this.#replacing || this.#lostDisks.length > 0 ? this.#statusWithout(engine) : statusOf(engine)
+    const status: Status = known.kind === 'ready' && this.#isReader ? { kind: 'read-only' } : known
     if (!sameStatus(status, this.#status)) {
       this.#status = status
       this.#dispatch('status', status)
@@ -644,6 +651,10 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     }
   }
 
+  get #isReader(): boolean {
+    return this.#options.transport.mayVote === false && this.#options.readers !== 'propose'
+  }
+
   /** While a new replica takes the place of one that lost its disk. */
   #statusWithout(engine: Engine): Status {
     const lost = this.#lostDisks.at(-1)?.error
@@ -653,7 +664,9 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
 
   async ready(options: WaitOptions & { readonly members?: 'quorum' | 'all' } = {}): Promise<void> {
     const all = options.members === 'all'
-    const isReady = () => this.#status.kind === 'ready' && (!all || this.#members.every((member) => member.connected))
+    const isReady = () =>
+      (this.#status.kind === 'ready' || this.#status.kind === 'read-only') &&
+      (!all || this.#members.every((member) => member.connected))
     await this.#until(isReady, options, () => {
       const missing = this.#members.filter((member) => !member.connected && member.role === 'voter').map(({ id }) => id)
       return new WepaxosError('Timeout', `not ready in time: ${describeStatus(this.#status)}`, {

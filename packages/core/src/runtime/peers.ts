@@ -21,6 +21,8 @@ interface Peer {
   /** Nothing of it counts: its state differs from that of most voters (for this epoch), or its disk came back older. */
   shunned: 'diverged' | 'older-disk' | null
   epoch: Epoch
+  /** Whether its page has proven that it may vote. */
+  readonly mayVote: boolean
   /** What its Hello said of its disk. */
   disk: Pick<Hello, 'run' | 'writesAtOpen'> | null
   /** When it was last told that its epoch is over. */
@@ -44,6 +46,8 @@ export interface PeersHost {
   /** A peer said that it stands in `epoch`. */
   holds(peer: ReplicaId, epoch: Epoch): void
   requested(from: ReplicaId, wanted: Role): void
+  /** What a connected peer is: one of those that may have a seat, one that is always there. */
+  described(peer: ReplicaId, what: { readonly mayVote: boolean; readonly steady: boolean }): void
   forwarded(from: ReplicaId, proposal: Proposal): void
   /** A replica is gone for good, its disk lost. */
   lost(replica: ReplicaId): void
@@ -59,6 +63,9 @@ export interface PeersOptions {
   /** This replica's present run, and how many writes its disk held when it began. */
   readonly run: number
   readonly writesAtOpen: number
+  readonly steady: boolean
+  /** Whether replicas of readers may propose. */
+  readonly readersPropose: boolean
 }
 
 const earlyFramesMax = 256
@@ -89,9 +96,10 @@ export class Peers {
     return [...this.#peers].filter(([, peer]) => peer.accepted).map(([id]) => id)
   }
 
-  connected(peer: ReplicaId): void {
+  connected(peer: ReplicaId, mayVote: boolean): void {
     this.#peers.set(peer, {
       accepted: false,
+      mayVote,
       shunned: null,
       epoch: 0,
       disk: null,
@@ -159,7 +167,7 @@ export class Peers {
   #sayHello(to: ReplicaId): void {
     const running = this.#host.run()
     const durable = running?.durable === true
-    const { machine, run, writesAtOpen } = this.#options
+    const { machine, run, writesAtOpen, steady } = this.#options
     this.#outbox.control(to, {
       type: 'Hello',
       cluster: running?.application.cluster ?? null,
@@ -168,6 +176,7 @@ export class Peers {
       epoch: durable ? running.start.epoch : 0,
       checkpointHash: durable ? running.start.hash : null,
       heard: this.#peers.get(to)?.accepted === true,
+      steady,
       run,
       writesAtOpen,
       disksHeard: this.#disksToTell(to, running),
@@ -215,6 +224,10 @@ export class Peers {
       } else if (epoch > running.start.epoch) {
         this.#hearLaterEpoch(from, epoch, frame)
       } else {
+        if (!peer.mayVote && running.members.voters.includes(from)) {
+          this.#host.refuse('reader') // [EP5] it says that it is a voter
+          return
+        }
         this.#host.holds(from, epoch)
         if (this.#host.hesitates()) return
         while (reader.remaining > 0) {
@@ -263,11 +276,13 @@ export class Peers {
         this.#receiveChunk(from, message)
         return
       case 'MembershipRequest':
-        if (running?.role === 'voter') this.#host.requested(from, message.wanted)
-        else this.#host.refuse('not-a-voter')
+        if (running?.role !== 'voter') this.#host.refuse('not-a-voter')
+        else if (message.wanted === 'voter' && !peer.mayVote) this.#host.refuse('reader')
+        else this.#host.requested(from, message.wanted)
         return
       case 'Forward':
-        this.#host.forwarded(from, message.proposal)
+        if (!peer.mayVote && !this.#options.readersPropose) this.#host.refuse('reader')
+        else this.#host.forwarded(from, message.proposal)
         return
       case 'Retired':
         // one that can be heard has not lost its disk, whatever another says of it
@@ -299,6 +314,7 @@ export class Peers {
     if (running !== null) this.#host.holds(from, hello.epoch)
     if (!peer.accepted) {
       peer.accepted = true
+      this.#host.described(from, { mayVote: peer.mayVote, steady: hello.steady })
       this.#host.push({ kind: 'connected', peer: from })
     }
     if (!hello.heard) this.#sayHello(from)

@@ -4,14 +4,23 @@
 import type { Value } from '../lib/value.ts'
 import type { ReplicaId } from '../protocol/ids.ts'
 
+/** What the other end of a connection has proven about itself. */
+export interface PeerRights {
+  /** It holds the voter's secret of the room, and not only the reader's. */
+  readonly mayVote: boolean
+}
+
 /** What one replica hears from the transport that it is attached to. Calls never overlap and never throw. */
 export interface Endpoint {
   /** The partition's name: only replicas attached under the same name hear each other. */
   readonly partition: string
   /** The attached replica. The transport vouches for it to its peers. */
   readonly replica: ReplicaId
-  /** A replica of the same partition can be reached from now on. Frames to and from it may flow. */
-  onConnected(peer: ReplicaId): void
+  /**
+   * A replica of the same partition can be reached from now on. Frames to and from it may flow. Without `rights` it has all:
+   * the transport knows no readers.
+   */
+  onConnected(peer: ReplicaId, rights?: PeerRights): void
   /** The replica can not be reached any more; frames that were on the way may be lost. Always follows an onConnected. */
   onDisconnected(peer: ReplicaId): void
   /** One whole frame as it was given to `send`. The bytes belong to the receiver and are not changed afterwards. */
@@ -58,6 +67,8 @@ export interface Transport {
   readonly room: string
   /** True in the one page that made the room: a replica opened there without stored state founds its partition. */
   readonly founded: boolean
+  /** False where this page holds a reader's secret only: its replicas follow, and neither vote nor propose. Default: true. */
+  readonly mayVote?: boolean
   readonly presence: Presence
   /** Throws an InvalidArgument error when this replica is attached already. */
   attach(endpoint: Endpoint): Channel

@@ -1,35 +1,62 @@
 // Which of a browser profile's replicas a page takes: slots numbered 0, 1, 2, …, each with one database, each owned under a
 // Web Lock of the database's name. Here are the names, the locks and what a tab remembers over a reload; the databases
-// themselves, and the choice among them, are in indexeddb.ts.
+// themselves are in indexeddb-database.ts, the choice among them in indexeddb.ts.
 import { WepaxosError } from '../lib/errors.ts'
+import { isTaken, SlotChannel, sayTaken } from './indexeddb-channel.ts'
 import type { StorageScope } from './storage.ts'
 
-/** Locks that this page holds. Web Locks tell that a lock is held, not that it is held by the one who asks. */
-const heldByThisPage = new Set<string>()
+/**
+ * Locks that this page holds, or held when they were stolen and has not let go since. Web Locks tell that a lock is held, not
+ * that it is held by the one who asks.
+ */
+const heldByThisPage = new Set<SlotLock>()
 
-/** The right to use one slot, until released. */
+/** How a lock is asked for: only if it is free, in the queue until the signal aborts, or by force. */
+export type Asking = 'if free' | 'by force' | AbortSignal
+
+/** The right to use one slot, until released. Whoever has it answers the pages that ask whether it is awake. */
 export class SlotLock {
   readonly slot: number
   readonly databaseName: string
   /** Called when another page took the lock by force. */
   onStolen: (() => void) | null = null
+  /** Called when a page says that the slot is its own; tells whether that page may have it soon. */
+  onWanted: (() => boolean) | null = null
+  /** Resolves when this page has the lock no more, whatever the reason. */
+  readonly ended: Promise<void>
   readonly #letGo: () => void
-  readonly #ended: Promise<void>
+  readonly #channel: SlotChannel
+  #stolen = false
 
   constructor(slot: number, databaseName: string, letGo: () => void, ended: Promise<void>) {
     this.slot = slot
     this.databaseName = databaseName
     this.#letGo = letGo
-    this.#ended = ended
-    heldByThisPage.add(databaseName)
+    this.#channel = new SlotChannel(databaseName, (said) => {
+      if (said === 'ping') this.#channel.say('pong')
+      else if (said === 'want' && this.onWanted?.() === true) this.#channel.say('closing')
+    })
+    heldByThisPage.add(this)
+    this.ended = ended.then(
+      () => this.#channel.close(),
+      () => {
+        this.#channel.close()
+        this.#stolen = true
+        this.onStolen?.()
+      },
+    )
+  }
+
+  get stolen(): boolean {
+    return this.#stolen
   }
 
   /** Resolves when the next owner can have the lock. */
   async release(): Promise<void> {
     this.onStolen = null
     this.#letGo()
-    await this.#ended.catch(() => {})
-    heldByThisPage.delete(this.databaseName)
+    await this.ended
+    heldByThisPage.delete(this)
   }
 }
 
@@ -63,31 +90,63 @@ export class ReplicaSlots {
   }
 
   isHeldByThisPage(slot: number): boolean {
-    return heldByThisPage.has(this.databaseName(slot))
+    const databaseName = this.databaseName(slot)
+    for (const lock of heldByThisPage) if (lock.databaseName === databaseName) return true
+    return false
   }
 
-  /** Takes the slot's lock; undefined when somebody else holds it, after having waited for at most `waitMs`. */
-  lock(slot: number, waitMs: number): Promise<SlotLock | undefined> {
+  /** The slots among `slots` that some page holds. */
+  async held(slots: Iterable<number>): Promise<number[]> {
+    const { held = [] } = await navigator.locks.query()
+    const names = new Set(held.map(({ name }) => name))
+    return [...slots].filter((slot) => names.has(this.databaseName(slot)))
+  }
+
+  /** The slot's lock; undefined when it is not free, or the signal aborted before it was. */
+  lock(slot: number, asking: Asking): Promise<SlotLock | undefined> {
     const databaseName = this.databaseName(slot)
     return new Promise((resolve, reject) => {
-      let held: SlotLock | undefined
-      const options: LockOptions = waitMs > 0 ? { signal: AbortSignal.timeout(waitMs) } : { ifAvailable: true }
+      let held = false
+      const options: LockOptions =
+        asking === 'if free' ? { ifAvailable: true } : asking === 'by force' ? { steal: true } : { signal: asking }
       const ended: Promise<void> = navigator.locks.request(databaseName, options, (lock) => {
         if (lock === null) {
           resolve(undefined)
           return undefined
         }
-        return new Promise<void>((letGo) => {
-          held = new SlotLock(slot, databaseName, letGo, ended)
-          resolve(held)
-        })
+        held = true
+        return new Promise<void>((letGo) => resolve(new SlotLock(slot, databaseName, letGo, ended)))
       })
       ended.catch((error: unknown) => {
-        if (held !== undefined) held.onStolen?.()
-        else if (error instanceof DOMException && error.name === 'TimeoutError') resolve(undefined)
+        if (held) return // Stolen: the SlotLock tells.
+        if (asking instanceof AbortSignal && asking.aborted) resolve(undefined)
         else reject(new WepaxosError('NotSupported', 'this page may not use Web Locks', { databaseName }, error))
       })
     })
+  }
+
+  /**
+   * Runs `action` while no other page does the same for the slot; resolves to undefined, without running it, where one
+   * does. For taking a lock by force: of two that do, the second would take it from the first.
+   */
+  async alone<Result>(slot: number, action: () => Promise<Result>): Promise<Result | undefined> {
+    // No database has such a name: those end in a slash and a number.
+    const name = `${this.databaseName(slot)}!take-over`
+    return navigator.locks.request(name, { ifAvailable: true }, (lock) => (lock === null ? undefined : action()))
+  }
+
+  /** Tells the watchers of the scope that this page has the slot now. */
+  sayTaken(slot: number): void {
+    sayTaken(this.#prefix, slot)
+  }
+
+  /** Calls `listener` when a page (this one, too) took a slot; ends with the returned function. */
+  onTaken(listener: (slot: number) => void): () => void {
+    const channel = new BroadcastChannel(this.#prefix)
+    channel.onmessage = ({ data }: MessageEvent<unknown>) => {
+      if (isTaken(data)) listener(data.taken)
+    }
+    return () => channel.close()
   }
 
   /**

@@ -1,43 +1,27 @@
 // The IndexedDB storage in a real browser: the contract, who gets which replica (reloads, duplicated tabs, other pages), and
-// what happens when the disk or another page takes something away. Iframes and windows are the other pages here: each has
-// its own copy of the module, its own locks and its own connections.
+// what happens when the disk or another page takes something away. Owner numbers and lost connections, orphans, and figures
+// have files of their own beside this one.
 import { deleteDB, openDB } from 'idb'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { cdp } from 'vitest/browser'
 import { describeStorageContract } from '../../testing/storage-contract.ts'
 import type { WepaxosError } from '../lib/errors.ts'
+import {
+  cleanUps,
+  closing,
+  databaseNames,
+  freshName,
+  heldLocks,
+  lossOf,
+  named,
+  nameIn,
+  openFrame,
+  openHere,
+  openTab,
+  scope,
+  slotName,
+} from './fixtures.ts'
 import { indexedDbStorage } from './indexeddb.ts'
-import type { Storage, WriteBatch } from './storage.ts'
-
-type IndexedDbModule = typeof import('./indexeddb.ts')
-
-const moduleUrl = new URL('./indexeddb.ts', import.meta.url).href
-/** Any document of this origin will do: what counts is that it loads by itself, and again on a reload. */
-const pageUrl = moduleUrl
-
-const scope = { room: 'room', partition: 'p' }
-const slotName = (name: string, slot: number) => `${name}/room/p/${slot}`
-
-let names = 0
-/** Databases, locks and remembered slots of one test are no other test's. */
-function freshName(): string {
-  names += 1
-  return `test-${Date.now()}-${names}`
-}
-
-const cleanUps: (() => unknown)[] = []
-afterEach(async () => {
-  while (cleanUps.length > 0) await cleanUps.pop()?.()
-})
-
-function closing(storage: Storage): Storage {
-  cleanUps.push(() => storage.close())
-  return storage
-}
-
-async function openHere(name: string): Promise<Storage> {
-  return closing(await indexedDbStorage({ name }).open(scope))
-}
 
 /**
  * Leaves this origin room for a megabyte only. Chromium goes on for half a minute with the room that it once saw, so all that
@@ -51,65 +35,6 @@ async function nearlyFull(): Promise<void> {
 }
 
 const refusedBytes = 2_000_000
-
-async function moduleIn(page: Window): Promise<IndexedDbModule> {
-  return (page as unknown as { eval(code: string): Promise<IndexedDbModule> }).eval(
-    `import(${JSON.stringify(moduleUrl)})`,
-  )
-}
-
-/** A page inside this tab: it shares the tab's sessionStorage, as the page before a reload does. */
-async function openFrame(): Promise<{ module: IndexedDbModule; remove(): void }> {
-  const frame = document.createElement('iframe')
-  document.body.append(frame)
-  cleanUps.push(() => frame.remove())
-  if (frame.contentWindow === null) throw new Error('the frame has no window')
-  return { module: await moduleIn(frame.contentWindow), remove: () => frame.remove() }
-}
-
-/** Another tab, which starts with a copy of this one's sessionStorage. */
-async function openTab(): Promise<{ module(): Promise<IndexedDbModule>; reload(): Promise<void>; close(): void }> {
-  const tab = window.open(pageUrl)
-  if (tab === null) throw new Error('the browser opened no window')
-  cleanUps.push(() => tab.close())
-  const loaded = () => vi.waitUntil(() => tab.location.href === pageUrl && tab.document.readyState === 'complete')
-  await loaded()
-  return {
-    module: () => moduleIn(tab),
-    async reload() {
-      const before = tab.document
-      tab.location.reload()
-      await vi.waitUntil(() => tab.document !== before)
-      await loaded()
-    },
-    close: () => tab.close(),
-  }
-}
-
-function named(name: string): WriteBatch {
-  return { meta: [{ name: 'name', bytes: new TextEncoder().encode(name) }], instances: [], checkpoints: [] }
-}
-
-async function nameIn(storage: Storage): Promise<string | undefined> {
-  const name = (await storage.read()).meta.get('name')
-  return name === undefined ? undefined : new TextDecoder().decode(name)
-}
-
-async function heldLocks(): Promise<(string | undefined)[]> {
-  return ((await navigator.locks.query()).held ?? []).map((lock) => lock.name)
-}
-
-async function databaseNames(name: string): Promise<(string | undefined)[]> {
-  const all = await indexedDB.databases()
-  return all.map((database) => database.name).filter((found) => found?.startsWith(`${name}/`))
-}
-
-/** Resolves with what `onLost` is called with. */
-function lossOf(storage: Storage): Promise<Error> {
-  return new Promise((resolve) => {
-    storage.onLost = resolve
-  })
-}
 
 describeStorageContract('IndexedDB', {
   provider: async () => indexedDbStorage({ name: freshName() }),
@@ -244,7 +169,8 @@ describe('what is on the disk', () => {
     const storage = closing(await indexedDbStorage({ name: freshName(), durability }).open(scope))
     await storage.write(named('x'))
     expect(storage.durability).toBe(durability)
-    expect(asked).toEqual([durability])
+    // The owner number is raised strictly, whatever was asked for.
+    expect(asked).toEqual(['strict', durability])
   })
 
   test('of a view into a large buffer the buffer does not go to disk', async () => {
@@ -348,7 +274,7 @@ describe('what is taken away', () => {
     const name = freshName()
     const storage = await openHere(name)
     const loss = lossOf(storage)
-    const newer = await openDB(slotName(name, 0), 2)
+    const newer = await openDB(slotName(name, 0), 3)
     newer.close()
     expect(await loss).toMatchObject({ code: 'StorageFailed', details: { reason: 'upgraded' } })
   })

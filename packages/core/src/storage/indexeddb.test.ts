@@ -17,3 +17,21 @@ test('a durability that does not exist is an InvalidArgument error that names it
     expect.objectContaining({ code: 'InvalidArgument', message: expect.stringContaining('eternal') }),
   )
 })
+
+test.each(['frozenMs', 'graceMs', 'blockedMs'])(
+  'a %s that is no time is an InvalidArgument error that names it',
+  (option) => {
+    for (const ms of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(() => indexedDbStorage({ [option]: ms })).toThrow(
+        expect.objectContaining({ code: 'InvalidArgument', message: expect.stringContaining(option) }),
+      )
+    }
+  },
+)
+
+test('in Node watching for orphans says that it is not supported', () => {
+  const watchOrphans = indexedDbStorage().watchOrphans
+  expect(() => watchOrphans?.({ room: 'r', partition: 'p' }, () => {})).toThrow(
+    expect.objectContaining({ code: 'NotSupported', details: expect.objectContaining({ missing: 'IndexedDB' }) }),
+  )
+})

@@ -1,78 +1,82 @@
 // The storage of browsers: one IndexedDB database per replica, with the log, the checkpoints and the identity together, so
-// that losing one is losing all. Which replica a page gets is settled here with the locks of indexeddb-slots.ts. What the
-// bytes mean, and which writes ride together, is not known here.
-import { type DBSchema, deleteDB, type IDBPDatabase, openDB, unwrap } from 'idb'
+// that losing one is losing all. Here is which replica a page gets; indexeddb-replica.ts keeps it, indexeddb-orphans.ts looks
+// after those of pages that died. What the bytes mean, and which writes ride together, is not known here.
 import { WepaxosError } from '../lib/errors.ts'
+import { SlotChannel } from './indexeddb-channel.ts'
+import { probedSlots, type WatchSettings, watchOrphans } from './indexeddb-orphans.ts'
+import { IndexedDbReplica } from './indexeddb-replica.ts'
 import { ReplicaSlots, type SlotLock } from './indexeddb-slots.ts'
-import type {
-  Storage,
-  StorageContents,
-  StorageProvider,
-  StorageScope,
-  StoredCheckpoint,
-  StoredInstance,
-  WriteBatch,
-} from './storage.ts'
+import type { Orphan, Storage, StorageProvider, StorageScope } from './storage.ts'
+
+export type { StorageFailure } from './indexeddb-failure.ts'
 
 export interface IndexedDbStorageOptions {
-  /** 'strict' (the default): a completed write survives the loss of power. 'relaxed': it survives the page and the browser. */
+  /**
+   * 'strict' (the default): a completed write survives the loss of power. 'relaxed': it survives the page and the browser,
+   * and is faster; a power cut, or a crash of the operating system, may take the last transactions back. What was promised
+   * to others in them can not be kept then, so the replica retires as one whose disk came back older, and the page joins
+   * anew; a room of which a majority loses its power at once may lose what was acknowledged last.
+   */
   readonly durability?: 'strict' | 'relaxed'
   /** What the databases' names begin with, for applications that share an origin. Default: 'wepaxos'. */
   readonly name?: string
+  /** Whether the first `open` asks the browser to keep the data when space runs short. Default: true. Nothing waits for it. */
+  readonly persist?: boolean
+  /** How long an owner in another page may answer nothing until it is taken for frozen, and taken over. Default: 10,000. */
+  readonly frozenMs?: number
+  /** How long a replica that lost its page is left for that page to come back, as in a reload. Default: 300. */
+  readonly graceMs?: number
+  /** How long opening waits for a page that keeps an older layout of the database open. Default: 5,000. */
+  readonly blockedMs?: number
 }
 
 /**
  * Keeps replicas in this origin's IndexedDB. A reloaded tab gets its own replica back, another tab one that nobody owns, or
- * a new one. `open` rejects with `NotSupported` where IndexedDB or Web Locks are missing (outside browsers, or on a page
- * that is not a secure context), with `StorageFailed` when the disk does not answer or a newer version wrote on it, and
- * with `StorageInUse` when all slots are taken. `details.reason` of a `StorageFailed` error is a `StorageFailure`.
+ * a new one. `open` rejects with `NotSupported` where IndexedDB, Web Locks or BroadcastChannel are missing (outside browsers,
+ * or on a page that is not a secure context), with `StorageFailed` when the disk does not answer or a newer version wrote on
+ * it, and with `StorageInUse` when all slots are taken. `details.reason` of a `StorageFailed` error is a `StorageFailure`.
  */
 export function indexedDbStorage(options: IndexedDbStorageOptions = {}): StorageProvider {
-  const { durability = 'strict', name = 'wepaxos' } = options
+  const { durability = 'strict', name = 'wepaxos', persist = true } = options
+  const { frozenMs = 10_000, graceMs = 300, blockedMs = 5_000 } = options
   if (durability !== 'strict' && durability !== 'relaxed') {
     throw new WepaxosError('InvalidArgument', `durability is 'strict' or 'relaxed', not ${JSON.stringify(durability)}`)
   }
+  for (const [option, ms] of Object.entries({ frozenMs, graceMs, blockedMs })) {
+    const isTime = Number.isFinite(ms) && (ms > 0 || (ms === 0 && option === 'graceMs'))
+    if (!isTime) throw new WepaxosError('InvalidArgument', `${option} is a number of milliseconds, not ${ms}`)
+  }
+  const settings: WatchSettings = { durability, frozenMs, graceMs, blockedMs }
+  let mayAsk = persist
   return {
     async open(scope: StorageScope): Promise<Storage> {
       mustBeSupported()
+      if (mayAsk) askToPersist()
+      mayAsk = false
       const slots = new ReplicaSlots(name, scope)
-      const storage = await takeReplica(slots, durability)
+      const storage = await takeReplica(slots, settings)
       slots.remember(storage.slot)
+      slots.sayTaken(storage.slot)
       return storage
+    },
+    watchOrphans(scope: StorageScope, adopt: (orphan: Orphan) => void): () => void {
+      mustBeSupported()
+      return watchOrphans(new ReplicaSlots(name, scope), settings, adopt)
     },
   }
 }
 
-/** Why a storage can not go on, in `details.reason` of its `StorageFailed` errors. */
-export type StorageFailure =
-  | 'quota'
-  | 'newer-version'
-  | 'deleted'
-  | 'upgraded'
-  | 'terminated'
-  | 'taken-over'
-  | 'blocked'
-  | 'disk'
-
-/** The layout of the database. A change of the stores, or of what their keys mean, raises it and migrates in `upgrade`. */
-const schemaVersion = 1
-
-interface Schema extends DBSchema {
-  meta: { key: string; value: Uint8Array }
-  instances: { key: [epoch: number, row: number, seq: number]; value: Uint8Array }
-  checkpoints: { key: number; value: Uint8Array }
-}
-
-const storeNames = ['meta', 'instances', 'checkpoints'] as const
-
 /** For how long a reloaded page waits for the page that it replaces: the browser frees its lock only a moment later. */
 const reloadWaitMs = 1_000
 
+/** The same while somebody who took the replica in says that it is giving it back. */
+const givenBackMs = 3_000
+
+/** How often the reloaded page says so meanwhile. */
+const wantMs = 50
+
 /** More replicas than this in one profile are a fault of the program, not tabs. */
 const slotsMax = 1_000
-
-/** Where the browser does not list its databases, this many names are tried. */
-const probedSlots = 16
 
 function mustBeSupported(): void {
   const missing =
@@ -80,7 +84,9 @@ function mustBeSupported(): void {
       ? 'IndexedDB'
       : typeof navigator === 'undefined' || navigator.locks === undefined
         ? 'Web Locks'
-        : undefined
+        : typeof BroadcastChannel === 'undefined'
+          ? 'BroadcastChannel'
+          : undefined
   if (missing === undefined) return
   const insecure = globalThis.isSecureContext === false
   const hint = insecure ? ': this page is not a secure context, serve it over https or from localhost' : ''
@@ -90,11 +96,18 @@ function mustBeSupported(): void {
   })
 }
 
+/** The answer is for the status of the page: `space()` of the storage has it. */
+function askToPersist(): void {
+  // Absent in workers and insecure contexts.
+  const manager: Partial<StorageManager> | undefined = navigator.storage
+  manager?.persist?.().catch(() => {})
+}
+
 /**
  * The replica that this tab had, else the free one with the lowest number that has state, else the lowest number that is
  * free. Locks are asked for, never waited for, but for the one which a reload is about to free.
  */
-async function takeReplica(slots: ReplicaSlots, durability: 'strict' | 'relaxed'): Promise<IndexedDbReplica> {
+async function takeReplica(slots: ReplicaSlots, settings: WatchSettings): Promise<IndexedDbReplica> {
   /** A free slot with a database and nothing in it: the place for a new replica, when no other is found. */
   let spare: IndexedDbReplica | undefined
   const taken = new Set<number>()
@@ -104,12 +117,12 @@ async function takeReplica(slots: ReplicaSlots, durability: 'strict' | 'relaxed'
     const ownFirst = stored.filter((slot) => slot === remembered).concat(stored.filter((slot) => slot !== remembered))
     for (const slot of ownFirst) {
       const mayBeReload = slot === remembered && !slots.isHeldByThisPage(slot)
-      const lock = await slots.lock(slot, mayBeReload ? reloadWaitMs : 0)
+      const lock = (await slots.lock(slot, 'if free')) ?? (mayBeReload ? await waitForOwn(slots, slot) : undefined)
       if (lock === undefined) {
         taken.add(slot)
         continue
       }
-      const replica = await IndexedDbReplica.open(slots, lock, durability, 'existing')
+      const replica = await IndexedDbReplica.open(slots, lock, settings, 'existing')
       if (replica?.hasState) {
         await spare?.close()
         return replica
@@ -124,9 +137,9 @@ async function takeReplica(slots: ReplicaSlots, durability: 'strict' | 'relaxed'
     for (let slot = 0; slot < slotsMax; slot += 1) {
       if (slot === spare?.slot) return spare
       if (taken.has(slot)) continue
-      const lock = await slots.lock(slot, 0)
+      const lock = await slots.lock(slot, 'if free')
       if (lock === undefined) continue
-      const replica = await IndexedDbReplica.open(slots, lock, durability, 'create')
+      const replica = await IndexedDbReplica.open(slots, lock, settings, 'create')
       if (replica === undefined) continue // Only 'existing' finds none.
       await spare?.close()
       return replica
@@ -140,296 +153,24 @@ async function takeReplica(slots: ReplicaSlots, durability: 'strict' | 'relaxed'
   })
 }
 
-/** One replica's database, and the lock that makes it ours. */
-class IndexedDbReplica implements Storage {
-  readonly durability: 'strict' | 'relaxed'
-  readonly slot: number
-  /** Whether something was stored when it was opened. */
-  readonly hasState: boolean
-  readonly #slots: ReplicaSlots
-  readonly #lock: SlotLock
-  readonly #database: IDBPDatabase<Schema>
-  /** Settles after the last write that was asked for; never rejects. */
-  #written: Promise<void> = Promise.resolve()
-  /** Set by the first failed write, and by a loss: from then on nothing is written. */
-  #failure: WepaxosError | undefined
-  #ending: Promise<void> | undefined
-  #onLost: ((reason: Error) => void) | null = null
-  /** A loss that nobody was told yet. */
-  #untold: WepaxosError | undefined
-
-  /**
-   * Opens the database of the slot; the lock is released when that fails. 'existing' makes no database and resolves to
-   * undefined where there is none.
-   */
-  static async open(
-    slots: ReplicaSlots,
-    lock: SlotLock,
-    durability: 'strict' | 'relaxed',
-    which: 'create' | 'existing',
-  ): Promise<IndexedDbReplica | undefined> {
-    let replica: IndexedDbReplica | undefined
-    let absent = false
-    let database: IDBPDatabase<Schema> | undefined
-    try {
-      database = await openDB<Schema>(lock.databaseName, schemaVersion, {
-        upgrade(opened, oldVersion, _newVersion, transaction) {
-          // How it ends is told by openDB itself; unheard, the same error would be reported a second time.
-          transaction.done.catch(() => {})
-          if (oldVersion === 0 && which === 'existing') {
-            absent = true
-            // Aborting the transaction that would make a database leaves none.
-            transaction.abort()
-            return
-          }
-          for (const name of storeNames) opened.createObjectStore(name)
-        },
-        blocking(_currentVersion, newVersion, event) {
-          // The other connection waits until this one is closed; writes under way still complete.
-          ;(event.target as IDBDatabase).close()
-          if (newVersion === null) replica?.lose('deleted', 'was deleted by another page or by the user')
-          else replica?.lose('upgraded', `is being upgraded to version ${newVersion} by another page`)
-        },
-        terminated() {
-          replica?.lose('terminated', 'was closed by the browser: its data was cleared, or the disk failed')
-        },
-      })
-      replica = new IndexedDbReplica(slots, lock, database, durability, await holdsState(database))
-      return replica
-    } catch (error) {
-      database?.close()
-      await lock.release()
-      if (absent) return undefined
-      throw failed('could not be opened', lock.databaseName, error)
-    }
+/** Waits for the lock of the slot that was this tab's, which the page before it, or a page that took it in, may give back. */
+async function waitForOwn(slots: ReplicaSlots, slot: number): Promise<SlotLock | undefined> {
+  const waiting = new AbortController()
+  const startedAt = performance.now()
+  let waitMs = reloadWaitMs
+  const channel = new SlotChannel(slots.databaseName(slot), (said) => {
+    if (said === 'closing') waitMs = Math.min(givenBackMs, performance.now() - startedAt + reloadWaitMs)
+  })
+  function ask(): void {
+    if (performance.now() - startedAt >= waitMs) waiting.abort()
+    else channel.say('want')
   }
-
-  private constructor(
-    slots: ReplicaSlots,
-    lock: SlotLock,
-    database: IDBPDatabase<Schema>,
-    durability: 'strict' | 'relaxed',
-    hasState: boolean,
-  ) {
-    this.durability = durability
-    this.slot = lock.slot
-    this.hasState = hasState
-    this.#slots = slots
-    this.#lock = lock
-    this.#database = database
-    lock.onStolen = () => this.lose('taken-over', 'was taken over by another page')
+  ask()
+  const timer = setInterval(ask, wantMs)
+  try {
+    return await slots.lock(slot, waiting.signal)
+  } finally {
+    clearInterval(timer)
+    channel.close()
   }
-
-  get onLost(): ((reason: Error) => void) | null {
-    return this.#onLost
-  }
-
-  set onLost(listener: ((reason: Error) => void) | null) {
-    this.#onLost = listener
-    if (this.#untold !== undefined) queueMicrotask(() => this.#tellLoss())
-  }
-
-  async read(): Promise<StorageContents> {
-    this.#mustBeOpen('read')
-    if (this.#failure !== undefined) throw this.#failure
-    const { meta, instances, checkpoints } = await this.#readAll()
-    return {
-      meta: new Map(meta.keys.map((name, index) => [name, this.#bytes(meta.values[index], name)])),
-      instances: instances.keys.map(
-        ([epoch, row, seq], index): StoredInstance => ({
-          epoch,
-          row,
-          seq,
-          bytes: this.#bytes(instances.values[index], [epoch, row, seq]),
-        }),
-      ),
-      checkpoints: checkpoints.keys.map(
-        (epoch, index): StoredCheckpoint => ({ epoch, bytes: this.#bytes(checkpoints.values[index], epoch) }),
-      ),
-    }
-  }
-
-  write(batch: WriteBatch): Promise<void> {
-    if (this.#ending !== undefined) return Promise.reject(closed('write'))
-    // One transaction at a time: a browser may commit the next one although this one fails.
-    const written = this.#written.then(() => this.#writeNext(batch))
-    this.#written = written.catch(() => {})
-    return written
-  }
-
-  erase(): Promise<void> {
-    if (this.#ending !== undefined) return Promise.reject(closed('erase'))
-    const erased = this.#end('erase')
-    this.#ending = erased.catch(() => {})
-    return erased
-  }
-
-  close(): Promise<void> {
-    this.#ending ??= this.#end('keep')
-    return this.#ending
-  }
-
-  /** The database or the lock is gone, and not by our own wish. */
-  lose(reason: StorageFailure, what: string): void {
-    if (this.#failure !== undefined || this.#ending !== undefined) return
-    const { databaseName } = this.#lock
-    this.#failure = new WepaxosError('StorageFailed', `the database ${databaseName} ${what}`, { reason, databaseName })
-    this.#untold = this.#failure
-    this.#tellLoss()
-  }
-
-  #tellLoss(): void {
-    if (this.#onLost === null || this.#untold === undefined) return
-    const reason = this.#untold
-    this.#untold = undefined
-    this.#onLost(reason)
-  }
-
-  async #writeNext(batch: WriteBatch): Promise<void> {
-    if (this.#failure !== undefined) {
-      const { details } = this.#failure
-      throw new WepaxosError('StorageFailed', 'nothing is written after a failure', details, this.#failure)
-    }
-    try {
-      await this.#transact(batch)
-    } catch (error) {
-      const failure = failed('did not take a write', this.#lock.databaseName, error)
-      this.#failure ??= failure
-      throw failure
-    }
-  }
-
-  /**
-   * One transaction. Resolves on its completion, not on its requests' successes: the quota is checked only after those. The
-   * browser's own objects are used, for idb would make a promise of each put.
-   */
-  #transact(batch: WriteBatch): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const { durability } = this
-      const transaction = unwrap(this.#database).transaction(storeNames, 'readwrite', { durability })
-      let requestError: DOMException | null = null
-      transaction.oncomplete = () => resolve()
-      transaction.onerror = (event) => {
-        requestError ??= (event.target as IDBRequest).error
-      }
-      transaction.onabort = () => reject(transaction.error ?? requestError ?? new DOMException('aborted', 'AbortError'))
-      try {
-        const meta = transaction.objectStore('meta')
-        const instances = transaction.objectStore('instances')
-        const checkpoints = transaction.objectStore('checkpoints')
-        if (batch.dropEpochsBefore !== undefined) {
-          // [epoch] sorts before every [epoch, row, seq].
-          instances.delete(IDBKeyRange.upperBound([batch.dropEpochsBefore], true))
-          checkpoints.delete(IDBKeyRange.upperBound(batch.dropEpochsBefore, true))
-        }
-        for (const name of batch.dropMeta ?? []) meta.delete(name)
-        for (const { name, bytes } of batch.meta) meta.put(alone(bytes), name)
-        for (const { epoch, bytes } of batch.checkpoints) checkpoints.put(alone(bytes), epoch)
-        for (const { epoch, row, seq, bytes } of batch.instances) instances.put(alone(bytes), [epoch, row, seq])
-        transaction.commit()
-      } catch (error) {
-        reject(error)
-        transaction.abort()
-      }
-    })
-  }
-
-  async #readAll() {
-    try {
-      const transaction = this.#database.transaction(storeNames)
-      const meta = transaction.objectStore('meta')
-      const instances = transaction.objectStore('instances')
-      const checkpoints = transaction.objectStore('checkpoints')
-      const [metaKeys, metaValues, instanceKeys, instanceValues, checkpointKeys, checkpointValues] = await Promise.all([
-        meta.getAllKeys(),
-        meta.getAll(),
-        instances.getAllKeys(),
-        instances.getAll(),
-        checkpoints.getAllKeys(),
-        checkpoints.getAll(),
-        transaction.done,
-      ])
-      return {
-        meta: { keys: metaKeys, values: metaValues },
-        instances: { keys: instanceKeys, values: instanceValues },
-        checkpoints: { keys: checkpointKeys, values: checkpointValues },
-      }
-    } catch (error) {
-      throw failed('could not be read', this.#lock.databaseName, error)
-    }
-  }
-
-  #bytes(value: unknown, key: unknown): Uint8Array {
-    if (value instanceof Uint8Array) return value
-    const { databaseName } = this.#lock
-    throw new WepaxosError('DamagedStorage', `the database ${databaseName} holds something else than bytes`, {
-      databaseName,
-      key,
-    })
-  }
-
-  async #end(what: 'keep' | 'erase'): Promise<void> {
-    try {
-      await this.#written
-      this.#database.close()
-      if (what === 'erase') {
-        await this.#deleteDatabase()
-        this.#slots.forget(this.slot)
-      }
-    } finally {
-      await this.#lock.release()
-    }
-  }
-
-  #deleteDatabase(): Promise<void> {
-    const { databaseName } = this.#lock
-    return new Promise((resolve, reject) => {
-      const blocked = () => {
-        const message = `the database ${databaseName} is held open by another page, and is deleted only later`
-        reject(new WepaxosError('StorageFailed', message, { reason: 'blocked', databaseName }))
-      }
-      deleteDB(databaseName, { blocked }).then(resolve, (error) =>
-        reject(failed('was not deleted', databaseName, error)),
-      )
-    })
-  }
-
-  #mustBeOpen(call: string): void {
-    if (this.#ending !== undefined) throw closed(call)
-  }
-}
-
-async function holdsState(database: IDBPDatabase<Schema>): Promise<boolean> {
-  const transaction = database.transaction(storeNames)
-  const firstKeys = storeNames.map((name) => transaction.objectStore(name).getAllKeys(null, 1))
-  const [found] = await Promise.all([Promise.all(firstKeys), transaction.done])
-  return found.some((keys) => keys.length > 0)
-}
-
-/** A view of a larger buffer would take the whole buffer to disk: that is how browsers clone it. */
-function alone(bytes: Uint8Array): Uint8Array {
-  return bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice()
-}
-
-function closed(call: string): WepaxosError {
-  return new WepaxosError('Closed', `${call}() came after close(): this storage has no replica any more`)
-}
-
-/** `error` as the error that callers see, with what is known about its cause in `details.reason`. */
-function failed(what: string, databaseName: string, error: unknown): WepaxosError {
-  if (error instanceof WepaxosError) return error
-  const reason = failureOf(error)
-  const hint: Partial<Record<StorageFailure, string>> = {
-    quota: ': the browser gives this site no more space',
-    'newer-version': `: a newer version of wepaxos wrote it, and this one knows the layout ${schemaVersion} only`,
-  }
-  const message = `the database ${databaseName} ${what}${hint[reason] ?? ''}`
-  return new WepaxosError('StorageFailed', message, { reason, databaseName }, error)
-}
-
-function failureOf(error: unknown): StorageFailure {
-  const name = error instanceof Error ? error.name : ''
-  if (name === 'QuotaExceededError') return 'quota'
-  if (name === 'VersionError') return 'newer-version'
-  return 'disk'
 }

@@ -178,7 +178,8 @@ export class RoomView extends LitElement {
     const { status, members } = this.replica
     const { others: visitors } = presence
     const words = describeStatus(status, { members, slowQuorum: 0 })
-    const readOnly = status.kind === 'removed' || status.kind === 'closed' || status.kind === 'failed'
+    const ended = status.kind === 'removed' || status.kind === 'closed' || status.kind === 'failed'
+    const readOnly = ended || status.kind === 'read-only'
     const connected = this.room.peers.filter((peer) => peer.state === 'open').length
     const link = new URL(this.room.invite, window.location.href).href
     return html`
@@ -191,7 +192,7 @@ export class RoomView extends LitElement {
             ${icons.help}
           </button>
           <theme-toggle></theme-toggle>
-          <button type="button" class="quiet leave" data-testid="leave" ?disabled=${readOnly && status.kind !== 'removed'} @click=${() => this.#leaving?.show()}>
+          <button type="button" class="quiet leave" data-testid="leave" ?disabled=${ended && status.kind !== 'removed'} @click=${() => this.#leaving?.show()}>
             ${icons.leave}Leave
           </button>
         </div>

@@ -1,0 +1,87 @@
+// [MB3] Replicas of pages that hold a reader's link, on simulated time.
+import { describe, expect, it } from 'vitest'
+import { must } from '../src/lib/assert.ts'
+import type { Endpoint, Transport } from '../src/runtime/transport.ts'
+import { agree, type KvReplica, Stage } from './stage.ts'
+
+/** The simulated network, whose reader `r` has proven nothing to the others. */
+function transportOf(stage: Stage, name: string, readerId: () => string | undefined): Transport {
+  const transport = stage.network.transport(name, name === 'a')
+  return {
+    ...transport,
+    mayVote: name !== 'r',
+    attach: (endpoint: Endpoint) =>
+      transport.attach({
+        ...endpoint,
+        onConnected: (peer) => endpoint.onConnected(peer, { mayVote: peer !== readerId() }),
+      }),
+  }
+}
+
+async function withReader(options: Parameters<Stage['open']>[1] = {}) {
+  const stage = new Stage()
+  let reader: KvReplica | undefined
+  const open = (name: string) => stage.open(name, { transport: transportOf(stage, name, () => reader?.id), ...options })
+  const members: KvReplica[] = []
+  for (const name of ['a', 'b', 'c']) members.push(await open(name))
+  await stage.until(() =>
+    members.every(({ members: list }) => list.filter(({ role }) => role === 'voter').length === 3),
+  )
+  reader = await open('r')
+  return { stage, a: must(members[0], 'a'), all: members, reader }
+}
+
+describe('[MB3] a reader', () => {
+  it('follows, is told that it is read-only, and never votes, although it is not asked to be an observer', async () => {
+    const { stage, a, reader, all } = await withReader()
+    await stage.when(a.mutate.set('k', 1).done)
+    await stage.when(reader.ready())
+    expect(reader.status).toEqual({ kind: 'read-only' })
+    await stage.until(() => agree([...all, reader]))
+    expect(await stage.when(reader.read.get('k'))).toBe(1)
+    await stage.pass(20_000)
+    expect(a.members.find(({ id }) => id === reader.id)?.role).toBe('observer')
+  })
+
+  it('is refused what it proposes, at once and with a typed error', async () => {
+    const { stage, reader } = await withReader()
+    await stage.when(reader.ready())
+    expect(() => reader.mutate.set('k', 1)).toThrow(expect.objectContaining({ code: 'ReadOnly' }))
+    expect(reader.stats().pending).toBe(0)
+  })
+
+  it('gets no vote from those who know that it proved nothing, whatever it asks and whoever orders it', async () => {
+    const stage = new Stage()
+    let liar: KvReplica | undefined
+    const open = (name: string, mayVote: boolean) => {
+      const transport = transportOf(stage, name, () => liar?.id)
+      return stage.open(name, { transport: { ...transport, mayVote } })
+    }
+    const a = await open('a', true)
+    // its own page says that it may, and it asks for a seat
+    liar = await open('l', true)
+    const other = await open('b', true)
+    const third = await open('c', true)
+    await stage.until(() => a.members.filter(({ role }) => role === 'voter').length === 3)
+    await stage.pass(10_000)
+    expect(a.members.find(({ id }) => id === liar?.id)?.role).not.toBe('voter')
+    const refused = [a, other, third].reduce((sum, one) => sum + (one.stats().refused['reader'] ?? 0), 0)
+    expect(refused).toBeGreaterThan(0)
+    await expect(stage.when(a.setRole(must(liar, 'l').id, 'voter', { timeoutMs: 2_000 }))).rejects.toMatchObject({
+      code: 'Timeout',
+    })
+    // what it forwards is not proposed either
+    const handle = must(liar, 'l').mutate.set('k', 'of the liar')
+    await stage.pass(5_000)
+    expect(handle.state).toBe('pending')
+    expect(a.view.committed.get('k')).toBeUndefined()
+  })
+
+  it('proposes where all say that readers may', async () => {
+    const { stage, a, reader } = await withReader({ readers: 'propose' })
+    await stage.when(reader.ready())
+    expect(reader.status).toEqual({ kind: 'ready' })
+    expect(await stage.when(reader.mutate.set('k', 2).done)).toMatchObject({ ok: true })
+    await stage.until(() => a.view.committed.get('k') === 2)
+  })
+})
