@@ -323,6 +323,13 @@ export class Engine {
     return this.#state.kind === 'running' && this.#running?.durable === true
   }
 
+  /** Whether it has taken the place of those whose disks were lost: they are out of the member list, and it is in. */
+  get isInPlace(): boolean {
+    const { voters, observers } = this.members
+    const isMember = (id: ReplicaId) => roleOf(id, voters, observers) !== 'none'
+    return this.isStored && isMember(this.self) && !this.#options.inPlaceOf.some(isMember)
+  }
+
   get durableWrites(): number {
     return this.#queue.durableWrites
   }
@@ -497,7 +504,7 @@ export class Engine {
     const others = running?.members.voters.filter((id) => id !== this.self) ?? []
     const accepted = new Set(this.#peers.accepted)
     const now = this.#options.clock.now()
-    if (accepted.size > 0) this.#hesitatesSince ??= now
+    if (others.some((id) => accepted.has(id))) this.#hesitatesSince ??= now
     const waited = this.#hesitatesSince !== null && now - this.#hesitatesSince >= hesitateMs
     this.#hesitates = !waited && others.some((id) => !accepted.has(id))
     return this.#hesitates
@@ -920,6 +927,8 @@ export class Engine {
   /** Its disk is lost: it will not come back under this id. */
   #takeOut(replica: ReplicaId): void {
     const { voters, observers } = this.members
+    // where seats are given by hand, they are taken by hand too
+    if (this.#options.membership.membership === 'manual' || this.#peers.isAround(replica)) return
     if (roleOf(replica, voters, observers) !== 'none') this.#membership.order(replica, 'none')
   }
 
@@ -1039,6 +1048,7 @@ export class Engine {
       return
     }
     if (running === null || running.role !== 'voter' || !running.durable || !canPropose(running.protocol)) return
+    if (this.#hesitates) return
     if (running.pipe.size >= this.#options.instancesMax + forwardMax) return // it is repeated by its owner
     const name = `${proposal.session}/${proposal.number}`
     if (running.forwarded.has(name) || running.application.wasExecuted(from, proposal.number)) return

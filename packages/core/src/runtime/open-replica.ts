@@ -205,6 +205,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   /** Oldest first. */
   readonly #lostDisks: LostDisk[] = []
   #replacing = false
+  #replacement: Promise<void> | null = null
   #failedForGood = false
   #closed = false
   #space: StorageSpace = spaceUnknown
@@ -365,9 +366,9 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     this.#onChanged()
   }
 
-  /** The new replica has a state: what was put aside is of no use to anybody. */
+  /** The new replica has the place of the old one: what was put aside is of no use to anybody. Before, it may be the last copy. */
   #eraseLostDisks(): void {
-    if (this.#lostDisks.length === 0 || this.#replacing || this.#engine?.isStored !== true) return
+    if (this.#lostDisks.length === 0 || this.#replacing || this.#engine?.isInPlace !== true) return
     for (const { storage } of this.#lostDisks.splice(0)) {
       storage.erase().catch((error: unknown) => {
         this.#options.logger?.warn('a lost disk was not erased', { reason: String(error) })
@@ -635,7 +636,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     const engine = this.#engine
     if (engine === null) return
     if (engine.state.kind === 'failed' && isLostDisk(engine.state.error) && !this.#closed && !this.#failedForGood) {
-      void this.#replaceEngine(engine.state.error)
+      this.#replacement = this.#replaceEngine(engine.state.error)
     }
     this.#eraseLostDisks()
     const known = this.#replacing || this.#lostDisks.length > 0 ? this.#statusWithout(engine) : statusOf(engine)
@@ -796,6 +797,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
 
   async close(): Promise<void> {
     await this.#closeRest()
+    await this.#replacement
     await this.#engine?.close()
     for (const { storage } of this.#lostDisks.splice(0)) await storage.close()
     this.#onChanged()

@@ -23,8 +23,8 @@ interface Peer {
   epoch: Epoch
   /** Whether its page has proven that it may vote. */
   readonly mayVote: boolean
-  /** What its Hello said of its disk. */
-  disk: Pick<Hello, 'run' | 'writesAtOpen'> | null
+  /** Which run of its replica said Hello. */
+  run: number | null
   /** When it was last told that its epoch is over. */
   toldEndedAt: number
   /** When it was last sent a Hello: repeated while its own has not come. */
@@ -96,13 +96,18 @@ export class Peers {
     return [...this.#peers].filter(([, peer]) => peer.accepted).map(([id]) => id)
   }
 
+  /** Whether the replica can be heard here, and nothing speaks against it. */
+  isAround(id: ReplicaId): boolean {
+    return id === this.#options.self || this.#peers.get(id)?.shunned === null
+  }
+
   connected(peer: ReplicaId, mayVote: boolean): void {
     this.#peers.set(peer, {
       accepted: false,
       mayVote,
       shunned: null,
       epoch: 0,
-      disk: null,
+      run: null,
       toldEndedAt: Number.NEGATIVE_INFINITY,
       helloAt: this.#options.clock.now(),
     })
@@ -286,7 +291,7 @@ export class Peers {
         return
       case 'Retired':
         // one that can be heard has not lost its disk, whatever another says of it
-        if (this.#peers.has(message.replica) || message.replica === this.#options.self) this.#host.refuse('not-retired')
+        if (!peer.mayVote || this.isAround(message.replica)) this.#host.refuse('not-retired')
         else this.#host.lost(message.replica)
         return
       default:
@@ -341,20 +346,25 @@ export class Peers {
         )
       }
     }
-    peer.disk = { run: hello.run, writesAtOpen: hello.writesAtOpen }
+    peer.run = hello.run
     if (!disks.cameBackOlder(from, hello)) return true
     this.#shunOlder(from, peer)
     return false
   }
 
-  /** What a third one heard may say that a connected peer's disk came back older. */
+  /**
+   * What a third one heard of a later run than the one that is connected here: either this link is that of a page that is
+   * gone, or the disk came back older. Its next Hello tells; until then nothing of it counts.
+   */
   #learn(disk: DiskHeard): void {
-    const { disks } = this.#options
-    disks.learn(disk)
+    this.#options.disks.learn(disk)
     const peer = this.#peers.get(disk.replica)
-    if (peer !== undefined && peer.disk !== null && disks.cameBackOlder(disk.replica, peer.disk)) {
-      this.#shunOlder(disk.replica, peer)
-    }
+    if (peer?.run == null || peer.run === disk.run || !peer.accepted) return
+    if (this.#options.disks.of(disk.replica)?.run === peer.run) return
+    peer.accepted = false
+    this.#host.push({ kind: 'disconnected', peer: disk.replica })
+    this.#sayHello(disk.replica)
+    this.#host.changed()
   }
 
   #shunOlder(id: ReplicaId, peer: Peer): void {
@@ -366,7 +376,6 @@ export class Peers {
     this.#sayHello(id) // so that it learns of it
     if (peer.accepted) this.#host.push({ kind: 'disconnected', peer: id })
     peer.accepted = false
-    this.#host.lost(id)
     this.#host.changed()
   }
 
