@@ -1,5 +1,9 @@
 // Which replicas are attached here, which ones the peers have announced over their links, and what the port's endpoints
 // hear of that. Local endpoints of one partition reach each other without a link.
+//
+// A replica is its first claimant's: as long as a link of the identity that announced it first goes on announcing it,
+// nobody else speaks for it. What another identity announces meanwhile waits, unheard, until the first one is gone: a page
+// that was reloaded has a new key, and may be back before the old link is known to be dead.
 import { type Channel, type Endpoint, type ReplicaId, WepaxosError } from '@wepaxos/core'
 import { type ControlMessage, partitionLengthMax } from './control-message.ts'
 import { firstReplicaChannel, type LinkSession } from './link-session.ts'
@@ -27,14 +31,26 @@ const claimsMax = 256
 
 export class Attachments {
   readonly #messageBytesMax: number
+  /** This page holds the voter's secret. */
+  readonly #mayVote: boolean
+  readonly #onSpoofed: (session: LinkSession, replica: ReplicaId) => void
+  /** Of each announced replica its claims. It belongs to the identity of the first one. */
+  readonly #claimants = new Map<string, Claim[]>()
   readonly #locals = new Map<number, Local>()
   readonly #claims = new Map<LinkSession, Map<number, Claim>>()
   #nextChannel = firstReplicaChannel
   #reconciling = false
   #closed = false
 
-  constructor(messageBytesMax: number) {
+  /** `onSpoofed`: a link announced a replica that another identity speaks for, or this page itself. */
+  constructor(
+    messageBytesMax: number,
+    mayVote: boolean,
+    onSpoofed: (session: LinkSession, replica: ReplicaId) => void,
+  ) {
     this.#messageBytesMax = messageBytesMax
+    this.#mayVote = mayVote
+    this.#onSpoofed = onSpoofed
   }
 
   attach(endpoint: Endpoint): Channel {
@@ -71,7 +87,9 @@ export class Attachments {
   /** The replicas that are attached at the other end of a link. */
   replicasOf(session: LinkSession): readonly { readonly partition: string; readonly replica: ReplicaId }[] {
     const claims = this.#claims.get(session)
-    return claims === undefined ? [] : [...claims.values()].map(({ partition, replica }) => ({ partition, replica }))
+    if (claims === undefined) return []
+    const believed = [...claims.values()].filter((claim) => this.#isBelieved(claim))
+    return believed.map(({ partition, replica }) => ({ partition, replica }))
   }
 
   linkOpened(session: LinkSession): void {
@@ -80,6 +98,7 @@ export class Attachments {
   }
 
   linkClosed(session: LinkSession): void {
+    for (const claim of this.#claims.get(session)?.values() ?? []) this.#withdraw(claim)
     this.#claims.delete(session)
     this.#reconcileSoon()
   }
@@ -89,11 +108,15 @@ export class Attachments {
     const claims = this.#claims.get(session)
     if (claims === undefined) return true
     if (message.type === 'detach') {
+      const claim = claims.get(message.channel)
+      if (claim !== undefined) this.#withdraw(claim)
       claims.delete(message.channel)
     } else {
       if (claims.size >= claimsMax || claims.has(message.channel)) return false
       const { channel, partition, replica, sinceMs } = message
-      claims.set(channel, { kind: 'claim', session, channel, partition, replica, sinceMs })
+      const claim: Claim = { kind: 'claim', session, channel, partition, replica, sinceMs }
+      claims.set(channel, claim)
+      this.#enter(claim)
     }
     // At once: the same frame may hold the newcomer's first message.
     this.#reconcile()
@@ -111,9 +134,38 @@ export class Attachments {
   close(): void {
     this.#closed = true
     this.#claims.clear()
+    this.#claimants.clear()
     this.#reconcile()
     for (const local of [...this.#locals.values()]) this.#detach(local)
     this.#reconcile()
+  }
+
+  #enter(claim: Claim): void {
+    const name = claimName(claim)
+    const claimants = this.#claimants.get(name)
+    if (claimants === undefined) this.#claimants.set(name, [claim])
+    else claimants.push(claim)
+    const isOurs = [...this.#locals.values()].some(({ endpoint }) => claimName(endpoint) === name)
+    if (this.#isBelieved(claim) && !isOurs) return
+    this.#onSpoofed(claim.session, claim.replica)
+    // Its link may be dead, and not known to be: then the newcomer's wait should be short.
+    const holders = (claimants ?? []).filter((other) => this.#isBelieved(other))
+    for (const { session } of holders) session.recheck()
+  }
+
+  #withdraw(claim: Claim): void {
+    const name = claimName(claim)
+    const claimants = this.#claimants.get(name) ?? []
+    const rest = claimants.filter((other) => other !== claim)
+    const heir = rest.find((other) => claimants[0] !== undefined && isOfOne(claimants[0], other)) ?? rest[0]
+    if (heir === undefined) this.#claimants.delete(name)
+    else this.#claimants.set(name, [heir, ...rest.filter((other) => other !== heir)])
+  }
+
+  /** The replica belongs to the identity that announces it here. */
+  #isBelieved(claim: Claim): boolean {
+    const first = this.#claimants.get(claimName(claim))?.[0]
+    return first !== undefined && isOfOne(first, claim)
   }
 
   #send(local: Local, to: ReplicaId, frame: Uint8Array, lane: 'normal' | 'bulk'): void {
@@ -162,19 +214,20 @@ export class Attachments {
         // Asked anew each time: the endpoint may have closed its channel in the call before.
         if (!this.#locals.has(local.channel) || connected.has(replica)) continue
         connected.set(replica, route)
-        endpoint.onConnected(replica)
+        const mayVote = route.kind === 'local' ? this.#mayVote : route.session.proven.role === 'voter'
+        endpoint.onConnected(replica, { mayVote })
       }
     }
   }
 
-  /** Whom `local` should be able to reach. Of two that announce one replica, the one that was attached later is it. */
+  /** Whom `local` should be able to reach. Of two links of its identity, the one where it was attached later is the way. */
   #routes(local: Local): Map<ReplicaId, Claim | Local> {
     const { partition, replica } = local.endpoint
     const routes = new Map<ReplicaId, Claim | Local>()
     if (this.#closed) return routes
     for (const claims of this.#claims.values()) {
       for (const claim of claims.values()) {
-        if (claim.partition !== partition || claim.replica === replica) continue
+        if (claim.partition !== partition || claim.replica === replica || !this.#isBelieved(claim)) continue
         const other = routes.get(claim.replica)
         if (other === undefined || other.sinceMs <= claim.sinceMs) routes.set(claim.replica, claim)
       }
@@ -184,6 +237,15 @@ export class Attachments {
     }
     return routes
   }
+}
+
+function claimName({ partition, replica }: { readonly partition: string; readonly replica: ReplicaId }): string {
+  // Replica ids have no spaces.
+  return `${replica} ${partition}`
+}
+
+function isOfOne(claim: Claim, other: Claim): boolean {
+  return claim.session.proven.identity === other.session.proven.identity
 }
 
 function attachMessage(local: Local): ControlMessage {

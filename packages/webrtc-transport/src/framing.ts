@@ -171,6 +171,7 @@ interface Partial {
 export class FrameReader {
   readonly #limits: FramingLimits
   readonly #partials = new Map<number, Partial>()
+  #partialBytes = 0
 
   constructor(limits: FramingLimits = defaultFramingLimits) {
     this.#limits = limits
@@ -220,9 +221,8 @@ export class FrameReader {
     if (this.#partials.has(transfer)) return 'a transfer that began twice'
     if (this.#partials.size >= this.#limits.partialMessagesMax) return 'too many unfinished messages'
     const partial = { channel, sender, total, buffer: new Uint8Array(0), received: 0 }
-    append(partial, piece)
     this.#partials.set(transfer, partial)
-    return undefined
+    return this.#append(partial, piece)
   }
 
   #readNext(cursor: Cursor, messages: LinkMessage[]): string | undefined {
@@ -232,10 +232,19 @@ export class FrameReader {
     const partial = this.#partials.get(transfer)
     if (partial === undefined) return 'a piece of no message'
     if (piece.length === 0 || partial.received + piece.length > partial.total) return 'a piece of the wrong length'
-    append(partial, piece)
-    if (partial.received < partial.total) return undefined
+    const problem = this.#append(partial, piece)
+    if (problem !== undefined || partial.received < partial.total) return problem
     this.#partials.delete(transfer)
+    this.#partialBytes -= partial.total
     messages.push({ channel: partial.channel, sender: partial.sender, bytes: partial.buffer })
+    return undefined
+  }
+
+  /** A writer has one unfinished message a lane, and the control lane's are small: more than two of the biggest is none. */
+  #append(partial: Partial, piece: Uint8Array): string | undefined {
+    if (this.#partialBytes + piece.length > 2 * this.#limits.messageBytesMax) return 'too much of unfinished messages'
+    this.#partialBytes += piece.length
+    append(partial, piece)
     return undefined
   }
 }

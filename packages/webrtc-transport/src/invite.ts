@@ -1,4 +1,4 @@
-// Invites and what is derived from them: the room's name and the base of its signaling keys. An invite's secret lives in
+// Invites and what is derived from them: the room's name, the base of its signaling keys, the voters' join key. An invite's secret lives in
 // the URL fragment only; the signaling server sees nothing but the room id. No network and no page state here.
 import { WepaxosError } from '@wepaxos/core'
 import { decodeBase64Url, encodeBase64Url } from './base64url.ts'
@@ -18,6 +18,8 @@ export interface RoomKeys {
   readonly room: string
   /** HKDF base of the signaling keys, one for each sender and session. Not extractable. */
   readonly signaling: CryptoKey
+  /** HMAC key that proves that its holder may become a voter; undefined behind a reader's link. Not extractable. */
+  readonly join: CryptoKey | undefined
 }
 
 const secretBytes = 32
@@ -70,7 +72,8 @@ export async function deriveRoomKeys(invite: Invite): Promise<RoomKeys> {
   const reader = await hkdfKey((await readerInvite(invite)).secret)
   const room = encodeBase64Url(await expand(reader, 'wepaxos/v1 room', roomBytes))
   const signaling = await hkdfKey(await expand(reader, 'wepaxos/v1 signaling', secretBytes))
-  return { role: invite.role, room, signaling }
+  const join = invite.role === 'voter' ? await joinKey(invite.secret) : undefined
+  return { role: invite.role, room, signaling, join }
 }
 
 function hkdfKey(secret: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
@@ -80,7 +83,15 @@ function hkdfKey(secret: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
   return crypto.subtle.importKey('raw', secret, 'HKDF', false, ['deriveBits', 'deriveKey'])
 }
 
+async function joinKey(secret: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
+  const hmac = { name: 'HMAC', hash: 'SHA-256', length: 256 }
+  return crypto.subtle.deriveKey(hkdf('wepaxos/v1 join'), await hkdfKey(secret), hmac, false, ['sign', 'verify'])
+}
+
 async function expand(key: CryptoKey, label: string, byteLength: number): Promise<Uint8Array<ArrayBuffer>> {
-  const parameters = { name: 'HKDF', hash: 'SHA-256', salt: new Uint8Array(0), info: new TextEncoder().encode(label) }
-  return new Uint8Array(await crypto.subtle.deriveBits(parameters, key, byteLength * 8))
+  return new Uint8Array(await crypto.subtle.deriveBits(hkdf(label), key, byteLength * 8))
+}
+
+function hkdf(label: string): HkdfParams {
+  return { name: 'HKDF', hash: 'SHA-256', salt: new Uint8Array(0), info: new TextEncoder().encode(label) }
 }

@@ -18,6 +18,7 @@ async function open() {
   let session: LinkSession | undefined
   const ends: { raw: PeerLink; link: PeerLink } = {
     raw: createLink({
+      peer: 'raw',
       initiator: true,
       iceServers: [],
       events: {
@@ -29,6 +30,7 @@ async function open() {
       },
     }),
     link: createLink({
+      peer: 'raw',
       initiator: false,
       iceServers: [],
       events: {
@@ -36,6 +38,7 @@ async function open() {
         onOpen: () => {
           session = new LinkSession({
             peer: 'raw',
+            proven: { identity: 'raw', role: 'voter' },
             link: ends.link,
             clock,
             liveness: { pingIntervalMs: 2_000, silentIntervalsMax: 3 },

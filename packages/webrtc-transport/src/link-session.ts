@@ -4,6 +4,7 @@ import type { Clock } from './clock.ts'
 import { type ControlMessage, decodeControlMessage, encodeControlMessage } from './control-message.ts'
 import type { LinkFault } from './faults.ts'
 import { FrameReader, FrameWriter, type FramingLimits, type Lane, type LinkMessage } from './framing.ts'
+import type { ProvenPeer } from './link-proof.ts'
 import type { PeerLink } from './peer-link.ts'
 
 export const controlChannel = 0
@@ -34,6 +35,8 @@ export interface LinkSessionEvents {
 
 export interface LinkSessionOptions {
   readonly peer: string
+  /** What the other end has proven about itself. */
+  readonly proven: ProvenPeer
   readonly link: PeerLink
   readonly clock: Clock
   readonly liveness: Liveness
@@ -44,6 +47,7 @@ export interface LinkSessionOptions {
 
 export class LinkSession {
   readonly peer: string
+  readonly proven: ProvenPeer
   readonly #options: LinkSessionOptions
   readonly #writer = new FrameWriter()
   readonly #reader: FrameReader
@@ -62,6 +66,7 @@ export class LinkSession {
 
   constructor(options: LinkSessionOptions) {
     this.peer = options.peer
+    this.proven = options.proven
     this.#options = options
     this.#reader = new FrameReader(options.limits)
     this.#lastTickMs = options.clock.now()

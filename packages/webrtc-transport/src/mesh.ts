@@ -1,5 +1,6 @@
 // Makes and remakes the links: one to each peer of the room. Runs the sealed handshake (hello, offer, answer, ice, bye),
-// decides who offers, tries again after failures. What flows over an open link is link-session.ts's and room.ts's.
+// decides who offers, tries again after failures. A new link is nobody's until link-proof.ts says whose it is; what flows
+// over it from then on is link-session.ts's and room.ts's.
 //
 // The handshake. Each end keeps one nonce for each peer, and makes a fresh one when it begins anew; `hello` carries it. A
 // hello with a new nonce ends what the receiver had with that peer. Once both nonces are known at both ends, the one with
@@ -8,6 +9,7 @@
 import { randomText } from './base64url.ts'
 import { backoffMs, type Clock } from './clock.ts'
 import type { LinkFault } from './faults.ts'
+import { type Credentials, LinkProof, type ProvenPeer } from './link-proof.ts'
 import { LinkSession, type LinkSessionEvents, type Liveness, type SessionLimits } from './link-session.ts'
 import type { CreatePeerLink, LinkSignal, PeerLink } from './peer-link.ts'
 import { candidatesMax, type IceCandidate, type SignalingMessage } from './signaling-message.ts'
@@ -19,10 +21,13 @@ export interface MeshEvents extends LinkSessionEvents {
   onPeers(): void
   /** A rightly sealed message that does not fit: of an older attempt (`stale`), or at the wrong moment. */
   onRefused(reason: 'stale' | 'unexpected'): void
+  /** The other end of a new link did not prove itself; the link is closing. */
+  onUnproven(peer: string, reason: string): void
 }
 
 export interface MeshOptions {
   readonly self: string
+  readonly credentials: Credentials
   readonly clock: Clock
   readonly createLink: CreatePeerLink
   readonly iceServers: readonly RTCIceServer[]
@@ -46,8 +51,15 @@ interface Peer {
   /** Counts the links made for this peer, so that late events of an old one are known as such. */
   generation: number
   link: PeerLink | undefined
+  /** While the link is open and its other end has not proven itself. */
+  proof: LinkProof | undefined
   session: LinkSession | undefined
   failures: number
+  /** Which descriptions of the present attempt have crossed. Both, and no connection: there is no way. */
+  offered: boolean
+  answered: boolean
+  /** Attempts in a row that found no way. */
+  routeless: number
   candidates: IceCandidate[]
   cancelCandidates: (() => void) | undefined
   /** The next try, or the end of patience with the present one. */
@@ -58,6 +70,8 @@ const firstRetryMs = 300
 const lastRetryMs = 15_000
 /** How long the one who was there first waits for the newcomer's hello before it says its own. */
 const helloWaitMs = 2_000
+/** One attempt may fail because a page was busy, or went in the middle of it. */
+const routelessMin = 2
 /** The server's word alone makes an entry here, and it could name peers without end. */
 const peersMax = 64
 /** Candidates that come together go together: the signaling server counts messages. */
@@ -73,10 +87,15 @@ export class Mesh {
   }
 
   /** Peers to which a link is open or being made. */
-  get peers(): readonly { readonly id: string; readonly session: LinkSession | undefined }[] {
+  get peers(): readonly {
+    readonly id: string
+    readonly session: LinkSession | undefined
+    /** Twice in a row both ends described themselves to each other and found no way. */
+    readonly isRouteless: boolean
+  }[] {
     return [...this.#peers.values()]
       .filter((peer) => peer.session !== undefined || peer.link !== undefined || (peer.present && !peer.departed))
-      .map(({ id, session }) => ({ id, session }))
+      .map(({ id, session, routeless }) => ({ id, session, isRouteless: routeless >= routelessMin }))
   }
 
   get sessions(): readonly LinkSession[] {
@@ -204,6 +223,12 @@ export class Mesh {
         ? message.candidates.every((candidate) => link.signal({ type: 'ice', candidate }))
         : link.signal({ type: message.type, sdp: message.sdp }))
     if (!taken) this.#options.events.onRefused('unexpected')
+    else if (message.type !== 'ice') this.#described(peer, message.type)
+  }
+
+  #described(peer: Peer, type: 'offer' | 'answer'): void {
+    if (type === 'offer') peer.offered = true
+    else peer.answered = true
   }
 
   /** Begins anew with a peer, from our side. */
@@ -234,11 +259,12 @@ export class Mesh {
   }
 
   #makeLink(peer: Peer): void {
-    const { createLink, iceServers, clock, liveness, limits, fault, events } = this.#options
+    const { self, credentials, createLink, iceServers, clock, fault, events } = this.#options
     peer.generation += 1
     const { generation } = peer
     const isCurrent = () => peer.generation === generation && !this.#closed
     peer.link = createLink({
+      peer: peer.id,
       initiator: this.#weOffer(peer),
       iceServers,
       events: {
@@ -249,39 +275,70 @@ export class Mesh {
           if (!isCurrent() || peer.link === undefined) return
           peer.cancelTimer()
           const { link } = peer
-          const session = new LinkSession({
+          peer.routeless = 0
+          peer.proof = new LinkProof({
+            credentials,
+            self,
             peer: peer.id,
-            link,
             clock,
-            liveness,
-            limits,
-            fault: () => fault(peer.id),
-            events: {
-              ...events,
-              onAlive: (alive) => {
-                // Not at onOpen: a link that opens and then stays silent should not be tried again and again at once.
-                peer.failures = 0
-                events.onAlive(alive)
-              },
+            fingerprints: () => link.fingerprints(),
+            send: (bytes) => {
+              if (fault(peer.id).cut !== true) link.send(bytes)
+            },
+            onProven: (proven, unread) => {
+              if (!isCurrent()) return
+              peer.proof = undefined
+              this.#openSession(peer, link, proven)
+              for (const bytes of unread) if (isCurrent()) peer.session?.receive(bytes)
+            },
+            onRefused: (reason) => {
+              if (!isCurrent()) return
+              events.onUnproven(peer.id, reason)
+              link.close(`unproven: ${reason}`)
             },
           })
-          peer.session = session
-          events.onOpen(session)
-          events.onPeers()
         },
         onMessage: (bytes) => {
-          if (isCurrent()) peer.session?.receive(bytes)
+          if (!isCurrent()) return
+          if (peer.proof === undefined) peer.session?.receive(bytes)
+          else if (fault(peer.id).cut !== true) peer.proof.receive(bytes)
         },
         onDrain: () => {
           if (isCurrent()) peer.session?.flush()
         },
         onClose: (reason) => {
           if (!isCurrent()) return
+          this.#countRoute(peer)
           this.#dropLink(peer, reason)
           this.#afterLoss(peer)
+          events.onPeers()
         },
       },
     })
+    events.onPeers()
+  }
+
+  #openSession(peer: Peer, link: PeerLink, proven: ProvenPeer): void {
+    const { clock, liveness, limits, fault, events } = this.#options
+    const session = new LinkSession({
+      peer: peer.id,
+      proven,
+      link,
+      clock,
+      liveness,
+      limits,
+      fault: () => fault(peer.id),
+      events: {
+        ...events,
+        onAlive: (alive) => {
+          // Not at onOpen: a link that opens and then stays silent should not be tried again and again at once.
+          peer.failures = 0
+          events.onAlive(alive)
+        },
+      },
+    })
+    peer.session = session
+    events.onOpen(session)
     events.onPeers()
   }
 
@@ -289,6 +346,7 @@ export class Mesh {
     const echo = peer.theirNonce
     if (echo === undefined) return
     if (signal.type !== 'ice') {
+      this.#described(peer, signal.type)
       this.#options.sendSignal(peer.id, { type: signal.type, echo, sdp: signal.sdp })
       return
     }
@@ -313,13 +371,23 @@ export class Mesh {
     peer.cancelCandidates?.()
     peer.cancelCandidates = undefined
     peer.candidates = []
+    peer.offered = false
+    peer.answered = false
     peer.link = undefined
+    peer.proof?.end()
+    peer.proof = undefined
     peer.session = undefined
     link?.close(reason)
     if (session === undefined) return
     session.ended()
     this.#options.events.onClosed(session, reason)
     this.#options.events.onPeers()
+  }
+
+  /** The peer's attempt has ended. */
+  #countRoute(peer: Peer): void {
+    const neverOpened = peer.session === undefined && peer.proof === undefined
+    if (neverOpened && peer.offered && peer.answered) peer.routeless += 1
   }
 
   #afterLoss(peer: Peer): void {
@@ -337,6 +405,7 @@ export class Mesh {
     peer.cancelTimer()
     peer.cancelTimer = this.#options.clock.after(this.#options.connectTimeoutMs, () => {
       if (peer.session !== undefined) return
+      this.#countRoute(peer)
       this.#dropLink(peer, 'no connection in time')
       this.#afterLoss(peer)
       this.#options.events.onPeers()
@@ -365,8 +434,12 @@ export class Mesh {
       theirNonce: undefined,
       generation: 0,
       link: undefined,
+      proof: undefined,
       session: undefined,
       failures: 0,
+      offered: false,
+      answered: false,
+      routeless: 0,
       candidates: [],
       cancelCandidates: undefined,
       cancelTimer: () => undefined,

@@ -20,11 +20,22 @@ export interface PeerLinkEvents {
   onClose(reason: string): void
 }
 
+/** The certificates between which a link is encrypted, as SHA-256 fingerprints in lower case hex. */
+export interface LinkFingerprints {
+  readonly own: string
+  readonly theirs: string
+}
+
 export interface PeerLink {
   /** Bytes given to `send` that have not left the page. */
   readonly bufferedBytes: number
   /** False while so much is buffered that the sender should wait for onDrain. */
   readonly writable: boolean
+  /**
+   * Between which two ends the bytes are carried; both ends give the same pair, the other way round. Whoever stands between
+   * them can not make them agree. Only after onOpen; rejects where it can not be told.
+   */
+  fingerprints(): Promise<LinkFingerprints>
   /** Takes a signal of the other end. What does not fit the link's state is refused: false. Never throws. */
   signal(signal: LinkSignal): boolean
   /** Sends one frame. Only after onOpen; on a closed link it does nothing. */
@@ -34,6 +45,8 @@ export interface PeerLink {
 }
 
 export interface PeerLinkOptions {
+  /** The other page's id in the room. */
+  readonly peer: string
   /** True at the end that makes the offer. */
   readonly initiator: boolean
   readonly iceServers: readonly RTCIceServer[]

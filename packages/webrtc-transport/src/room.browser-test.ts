@@ -6,9 +6,13 @@ import { describeTransportContract } from '../../core/testing/transport-contract
 import { describePeerLinkContract } from '../testing/peer-link-contract.ts'
 import { type SignalingServerHandle, startSignalingServer } from '../testing/signaling-servers.ts'
 import { randomText } from './base64url.ts'
+import { createBroadcastLink } from './broadcast-link.ts'
 import { systemClock } from './clock.ts'
 import { createInvite, deriveRoomKeys, formatInvite } from './invite.ts'
+import type { CreatePeerLink } from './peer-link.ts'
 import { type JoinRoomOptions, joinRoom, type Room } from './room.ts'
+import { rtcLinks } from './rtc-link.ts'
+import { SameBrowser } from './same-browser.ts'
 import { Sealer } from './sealing.ts'
 import { SignalingClient } from './signaling-client.ts'
 import { loadSimplePeerLinks } from './simple-peer-link.ts'
@@ -34,6 +38,23 @@ function isMesh(rooms: readonly Room[]): boolean {
 }
 
 describePeerLinkContract('simple-peer', async () => ({ createLink: await loadSimplePeerLinks(), until }))
+describePeerLinkContract('BroadcastChannel', async () => ({ createLink: createBroadcastLink, until }))
+describePeerLinkContract('a link that follows the offer', async () => {
+  const near = new SameBrowser('room', 'the one that offers')
+  const far = new SameBrowser('room', 'the one that answers')
+  // They have heard of each other once a message has gone there and back.
+  await new Promise<void>((resolve) => {
+    const channel = new BroadcastChannel('wepaxos room room')
+    channel.onmessage = () => {
+      channel.close()
+      resolve()
+    }
+    channel.postMessage({ id: 'somebody', asks: true })
+  })
+  const [offering, answering] = [near.prefer(rtcLinks()), far.prefer(rtcLinks())]
+  return { createLink: (options) => (options.initiator ? offering(options) : answering(options)), until }
+})
+describePeerLinkContract('a plain RTCPeerConnection', async () => ({ createLink: rtcLinks(), until }))
 
 describeTransportContract('a room over WebRTC', async () => {
   const server = await startSignalingServer()
@@ -115,6 +136,41 @@ describe('a room over WebRTC', () => {
     expect(heard.join()).not.toMatch(/candidate|fingerprint|sdp/)
     expect([stranger.peers, openPeers(first).length, openPeers(first).includes(intruder)]).toEqual([[], 2, false])
     socket.close()
+  })
+
+  it('connects pages with different kinds of links', async () => {
+    const first = await join({ createLink: rtcLinks() })
+    const all = [
+      first,
+      await join({ invite: first.invite }),
+      await join({ invite: first.invite, createLink: rtcLinks() }),
+    ]
+    await until(() => isMesh(all), 'three rooms are a mesh')
+    expect(all.map(({ refused }) => refused)).toEqual([{}, {}, {}])
+  })
+
+  it('connects pages of one browser over BroadcastChannel where both want that, and proves them like all others', async () => {
+    let others = 0
+    const createRtcLink = rtcLinks()
+    const createLink: CreatePeerLink = (options) => {
+      if (options.initiator) others += 1
+      return createRtcLink(options)
+    }
+    const sameBrowser = true
+    const first = await join({ sameBrowser, createLink })
+    const { invite } = first
+    const second = await join({ sameBrowser, createLink, invite })
+    await until(() => isMesh([first, second]), 'the two are connected')
+    expect(others).toBe(0)
+    expect(first.peers).toEqual([expect.objectContaining({ role: 'voter', identity: second.identity })])
+    const third = await join({ createLink, invite })
+    await until(() => isMesh([first, second, third]), 'the third one is in, which does not want that')
+    expect(others).toBeGreaterThanOrEqual(2)
+    first.faults.breakLinks()
+    await until(() => openPeers(first).length === 0, 'the break is noticed')
+    await until(() => isMesh([first, second, third]), 'all is healed')
+    await second.close()
+    await until(() => openPeers(first).length === 1, 'the goodbye is heard')
   })
 
   it('heals a link that breaks, and one that falls silent', async () => {

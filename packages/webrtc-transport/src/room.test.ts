@@ -2,68 +2,17 @@
 import { replicaId, type WepaxosError } from '@wepaxos/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { describeTransportContract } from '../../core/testing/transport-contract.ts'
-import { ManualClock } from '../testing/manual-clock.ts'
-import { createMemoryLinks } from '../testing/memory-links.ts'
-import { MemorySignaling } from '../testing/memory-signaling.ts'
 import { describePeerLinkContract } from '../testing/peer-link-contract.ts'
+import { createWorld, isMesh, openPeers } from '../testing/room-world.ts'
 import { randomText } from './base64url.ts'
+import { createIdentity } from './identity.ts'
 import { createInvite, deriveRoomKeys, formatInvite, parseInvite, readerInvite } from './invite.ts'
 import type { CreatePeerLink } from './peer-link.ts'
 import { type JoinRoomOptions, joinRoom, type Room } from './room.ts'
 import { Opener, type SealedEnvelope, Sealer } from './sealing.ts'
 import type { SignalingMessage } from './signaling-message.ts'
 
-/** A world with its own clock, in which rooms meet. */
-function createWorld() {
-  let seed = 1
-  // Not always the middle: two ends that wait equally long would never show what happens when they do not.
-  const clock = new ManualClock(() => {
-    seed = (seed * 48_271) % 2_147_483_647
-    return seed / 2_147_483_647
-  })
-  const signaling = new MemorySignaling()
-  const links = createMemoryLinks(clock)
-  const rooms: Room[] = []
-  return {
-    clock,
-    signaling,
-    links,
-    async join(options: Partial<JoinRoomOptions> = {}): Promise<Room> {
-      const { createSocket } = signaling
-      const room = await joinRoom({
-        signaling: 'ws://127.0.0.1:1',
-        clock,
-        createSocket,
-        createLink: links.createLink,
-        ...options,
-      })
-      rooms.push(room)
-      return room
-    },
-    async until(condition: () => boolean, what: string): Promise<void> {
-      for (let waitedMs = 0; waitedMs < 60_000; waitedMs += 20) {
-        if (condition()) return
-        await clock.advance(20)
-      }
-      throw new Error(`it did not come true within 60 s that ${what}`)
-    },
-    async close(): Promise<void> {
-      const closing = Promise.all(rooms.map((room) => room.close()))
-      await clock.advance(100)
-      await closing
-    },
-  }
-}
-
 type World = ReturnType<typeof createWorld>
-
-function openPeers(room: Room): readonly string[] {
-  return room.peers.filter(({ state }) => state === 'open').map(({ id }) => id)
-}
-
-function isMesh(rooms: readonly Room[]): boolean {
-  return rooms.every((room) => openPeers(room).length === rooms.length - 1)
-}
 
 describePeerLinkContract('the in-memory link', async () => {
   const { links, until } = createWorld()
@@ -127,6 +76,8 @@ describe('a room', () => {
     const reader = await world.join({ invite: formatInvite(await readerInvite(invite)) })
     await world.until(() => isMesh([voter, reader]), 'they are connected')
     expect([voter.role, reader.role, reader.founded]).toEqual(['voter', 'reader', false])
+    expect(voter.peers).toEqual([expect.objectContaining({ role: 'reader', identity: reader.identity })])
+    expect(reader.peers).toEqual([expect.objectContaining({ role: 'voter', identity: voter.identity })])
   })
 
   it('of another secret never meets this one', async () => {
@@ -388,6 +339,20 @@ describe('a room', () => {
     expect([world.clock.pending, world.links.open()]).toEqual([0, 0])
   })
 
+  it('leaves nothing behind of links that broke, however often, in whatever state they were', async () => {
+    const rooms = await mesh(3)
+    await world.clock.advance(5_000)
+    const before = [world.clock.pending, world.links.open()]
+    for (let count = 0; count < 40; count += 1) {
+      for (const room of rooms) room.faults.breakLinks()
+      // Sometimes while the new one is being made, or proven.
+      await world.clock.advance(320 + count)
+    }
+    await world.until(() => isMesh(rooms), 'they are connected again')
+    await world.clock.advance(30_000)
+    expect([world.clock.pending, world.links.open()]).toEqual(before)
+  })
+
   it('is closed when the signal that it was given aborts', async () => {
     const controller = new AbortController()
     const room = await world.join({ signal: controller.signal })
@@ -412,6 +377,40 @@ describe('a room', () => {
     await world.join({ invite: room.invite })
     await world.clock.advance(1_000)
     expect(heard).toEqual([])
+  })
+
+  it('says that there is no route when two attempts have found none, until one is found', async () => {
+    // Two networks with no way between them: descriptions cross, and nothing else does.
+    let isBlocked = true
+    const createLink: CreatePeerLink = (options) =>
+      world.links.createLink({
+        ...options,
+        events: {
+          ...options.events,
+          onOpen: () => {
+            if (!isBlocked) options.events.onOpen()
+          },
+        },
+      })
+    const first = await world.join({ createLink })
+    const second = await world.join({ invite: first.invite, createLink })
+    await world.clock.advance(10_500)
+    expect([first.peers[0]?.problem, second.peers[0]?.problem]).toEqual([null, null])
+    await world.until(
+      () => first.peers[0]?.problem?.code === 'NoRoute' && second.peers[0]?.problem?.code === 'NoRoute',
+      'both say what is wrong',
+    )
+    isBlocked = false
+    await world.until(() => isMesh([first, second]), 'they are connected')
+    expect([first.peers[0]?.problem, second.peers[0]?.problem]).toEqual([null, null])
+  })
+
+  it('does not blame the network when the other page does not answer', async () => {
+    const first = await world.join()
+    world.signaling.tamper = () => []
+    await world.join({ invite: first.invite })
+    await world.clock.advance(60_000)
+    expect(first.peers.map(({ problem }) => problem)).toEqual([null])
   })
 
   it('gives a list of peers that stays the same while nothing changes, with figures', async () => {
@@ -514,9 +513,13 @@ describe('a room', () => {
     expect(got).toHaveLength(50)
   })
 
-  it('believes the newer of two sessions that announce one replica', async () => {
-    const [first, second, third] = await mesh(3)
-    if (third === undefined) return expect.unreachable()
+  it('believes the newer of two sessions of one identity that announce one replica', async () => {
+    const identity = await createIdentity()
+    const first = await world.join()
+    const second = await world.join({ invite: first.invite, identity })
+    const third = await world.join({ invite: first.invite, identity })
+    await world.until(() => isMesh([first, second, third]), 'three rooms are a mesh')
+    expect(new Set(first.peers.map((peer) => peer.identity))).toEqual(new Set([second.identity]))
     const got: string[] = []
     const events: string[] = []
     const channel = first.attach({
@@ -539,7 +542,77 @@ describe('a room', () => {
     expect(events).toEqual(['connected', 'disconnected', 'connected'])
     newer.close()
     await world.until(() => events.length === 5, 'the old one is all there is')
+  })
+
+  it('does not hear another identity that announces a replica, until the link of the first one is gone', async () => {
+    const [first, second, third] = await mesh(3)
+    if (third === undefined) return expect.unreachable()
+    const got: number[] = []
+    const events: string[] = []
+    const channel = first.attach({
+      ...silent,
+      replica: alpha,
+      onConnected: () => events.push('connected'),
+      onDisconnected: () => events.push('disconnected'),
+      onFrame: (_from, frame) => got.push(frame[0] ?? -1),
+    })
+    const toOwner: number[] = []
+    const owner = second.attach({ ...silent, replica: beta, onFrame: (_from, frame) => toOwner.push(frame[0] ?? -1) })
+    await world.until(() => events.length === 1, 'the owner is known')
+    const toOther: number[] = []
+    const other = third.attach({ ...silent, replica: beta, onFrame: (_from, frame) => toOther.push(frame[0] ?? -1) })
+    await world.until(() => first.refused['spoofed-sender'] === 1, 'the other one is refused')
+    // It is believed by whom it believes to reach, so its frames do arrive.
+    await world.until(() => third.peers.some(({ replicas }) => replicas.length === 1), 'the other one sees a way')
+    other.send(alpha, Uint8Array.of(66))
+    owner.send(alpha, Uint8Array.of(1))
+    channel.send(beta, Uint8Array.of(2))
+    await world.until(() => got.length > 0 && toOwner.length > 0, 'the owner is heard')
+    await world.clock.advance(30_000)
+    expect([got, toOwner, toOther, events]).toEqual([[1], [2], [], ['connected']])
+    expect(first.peers.find(({ id }) => id === third.self)?.replicas).toEqual([])
+
+    // Its page ends without a word: nothing but its silence tells.
+    second.faults.set('all', { cut: true })
+    await world.until(() => events.length === 3, 'the other one has taken its place')
+    expect(events).toEqual(['connected', 'disconnected', 'connected'])
+    other.send(alpha, Uint8Array.of(3))
+    await world.until(() => got.length === 2, 'it is heard now')
     return undefined
+  })
+
+  it('goes on with the other link of an identity when one of its two goes, though somebody else waits', async () => {
+    const identity = await createIdentity()
+    const first = await world.join()
+    const { invite } = first
+    const older = await world.join({ invite, identity })
+    const other = await world.join({ invite })
+    const newer = await world.join({ invite, identity })
+    await world.until(() => isMesh([first, older, other, newer]), 'four rooms are a mesh')
+    const got: string[] = []
+    const channel = first.attach({ ...silent, replica: alpha })
+    older.attach({ ...silent, replica: beta, onFrame: () => got.push('older') })
+    await world.until(() => first.peers.some(({ replicas }) => replicas.length === 1), 'the older one is known')
+    other.attach({ ...silent, replica: beta, onFrame: () => got.push('other') })
+    await world.until(() => first.refused['spoofed-sender'] === 1, 'the other one is refused')
+    newer.attach({ ...silent, replica: beta, onFrame: () => got.push('newer') })
+    await world.clock.advance(100)
+    const closing = older.close()
+    await world.until(() => openPeers(first).length === 2, 'the older one is gone')
+    await closing
+    channel.send(beta, Uint8Array.of(1))
+    await world.until(() => got.length > 0, 'somebody got it')
+    expect(got).toEqual(['newer'])
+  })
+
+  it('refuses who announces a replica that is attached here', async () => {
+    const [first, second] = await mesh(2)
+    const heard: string[] = []
+    first.attach({ ...silent, replica: alpha, onConnected: (peer) => heard.push(peer) })
+    await world.clock.advance(10)
+    second.attach({ ...silent, replica: alpha })
+    await world.until(() => first.refused['spoofed-sender'] === 1, 'it is refused')
+    expect(heard).toEqual([])
   })
 
   it('connects two replicas of one partition that are attached to the same room', async () => {

@@ -14,12 +14,14 @@ import { randomText } from './base64url.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { Faults, type LinkFault } from './faults.ts'
 import { defaultFramingLimits } from './framing.ts'
+import { createIdentity, type Identity, identityName, identityOf } from './identity.ts'
 import { createInvite, deriveRoomKeys, formatInvite, type Invite, parseInvite, type RoomKeys } from './invite.ts'
 import { type LinkSession, type Liveness, presenceChannel, type SessionLimits } from './link-session.ts'
 import { Mesh } from './mesh.ts'
 import { watchPage } from './page-events.ts'
 import type { CreatePeerLink } from './peer-link.ts'
 import { AwarenessPresence } from './presence.ts'
+import { SameBrowser } from './same-browser.ts'
 import { Opener, Sealer, type SealRefusal } from './sealing.ts'
 import { SignalingClient, type SignalingSocket, type SignalingState } from './signaling-client.ts'
 import type { SignalingMessage } from './signaling-message.ts'
@@ -35,6 +37,11 @@ export interface JoinRoomOptions {
    * is needed, and behind strict ones a TURN server.
    */
   readonly iceServers?: readonly RTCIceServer[]
+  /**
+   * The key pair with which this page proves itself to the others: Ed25519, or ECDSA on P-256. By default a new one, which
+   * can not be extracted and is gone with the page.
+   */
+  readonly identity?: CryptoKeyPair
   /** Aborting leaves the room. */
   readonly signal?: AbortSignal
   readonly logger?: Logger
@@ -43,6 +50,11 @@ export interface JoinRoomOptions {
   readonly limits?: Partial<SessionLimits>
   /** How long making one link may take before it is begun anew. Default 10,000. */
   readonly connectTimeoutMs?: number
+  /**
+   * True: pages of this room that are open in the same browser, and have said so too, connect over BroadcastChannel, and
+   * WebRTC is for all others. Default false.
+   */
+  readonly sameBrowser?: boolean
   /** Another kind of link; by default simple-peer, loaded on first use. */
   readonly createLink?: CreatePeerLink
   /** Another kind of WebSocket: for Node 20, which has none of its own. */
@@ -57,6 +69,18 @@ export interface RoomPeer {
   readonly id: string
   /** `connecting`: the server says it is in the room. Whether it knows the secret shows when it is `open`, or never is. */
   readonly state: 'connecting' | 'open'
+  /**
+   * What it has proven to hold, once open. To a page that joined by a reader's link, which can not check it, `voter` is
+   * only what the other end says of itself.
+   */
+  readonly role: 'voter' | 'reader' | null
+  /** The name of the key that it has proven to hold, once open: see `Room.identity`. */
+  readonly identity: string | null
+  /**
+   * `NoRoute`: twice in a row both pages have heard of each other and found no way between them. Behind such networks a
+   * TURN server is needed. It goes on trying.
+   */
+  readonly problem: WepaxosError | null
   /** The last measured round trip; null before the first. */
   readonly rttMs: number | null
   readonly sentBytes: number
@@ -73,6 +97,10 @@ export type RefusalReason =
   | 'stale'
   /** A handshake message at the wrong moment. */
   | 'unexpected'
+  /** The other end of a new link did not prove its key, its role or its end of the channel; that link was closed. */
+  | 'unproven'
+  /** A peer announced a replica that another identity speaks for. It is not heard as long as that one's link is there. */
+  | 'spoofed-sender'
   /** Bytes on an open link that are not our format; that link was closed. */
   | 'garbage'
 
@@ -84,8 +112,11 @@ export interface Room extends Transport, AsyncDisposable {
   readonly invite: string
   /** `reader`: joined by a reader's link. */
   readonly role: 'voter' | 'reader'
+  readonly mayVote: boolean
   /** This page's own id in the room. */
   readonly self: string
+  /** The name of this page's key: 22 characters, the same for all who see it, as long as the page keeps its key pair. */
+  readonly identity: string
   readonly peers: readonly RoomPeer[]
   readonly signaling: SignalingState
   /** Why the signaling server can not be reached, for people; null while it can. Links go on without it. */
@@ -122,24 +153,31 @@ export async function joinRoom(options: JoinRoomOptions): Promise<Room> {
   checkSignalingUrl(options.signaling)
   const createSocket = options.createSocket ?? defaultCreateSocket()
   const [keys, createLink] = await Promise.all([deriveRoomKeys(invite), options.createLink ?? loadSimplePeerLinks()])
+  const identity = await identityOf(options.identity ?? (await createIdentity()))
+  const name = await identityName(identity)
   throwIfAborted(options.signal)
-  return new WebRtcRoom(invite, founded, keys, createLink, createSocket, options)
+  return new WebRtcRoom(invite, founded, keys, { ...identity, name }, createLink, createSocket, options)
 }
 
 const goodbyeMs = 20
+
+const noRoute = new WepaxosError('NoRoute', 'no way to this page was found: a TURN server is needed (see iceServers)')
 
 class WebRtcRoom extends EventTarget implements Room {
   readonly room: string
   readonly founded: boolean
   readonly invite: string
   readonly role: 'voter' | 'reader'
+  readonly mayVote: boolean
   readonly self = randomText(16)
+  readonly identity: string
   readonly faults: RoomFaults
   readonly #clock: Clock
   readonly #logger: Logger | undefined
   readonly #presence: AwarenessPresence<LinkSession>
   readonly #attachments: Attachments
   readonly #mesh: Mesh
+  readonly #sameBrowser: SameBrowser | undefined
   readonly #signaling: SignalingClient
   readonly #sealer: Sealer
   readonly #opener: Opener
@@ -153,6 +191,7 @@ class WebRtcRoom extends EventTarget implements Room {
     invite: Invite,
     founded: boolean,
     keys: RoomKeys,
+    identity: Identity & { readonly name: string },
     createLink: CreatePeerLink,
     createSocket: (url: string, protocol: string) => SignalingSocket,
     options: JoinRoomOptions,
@@ -162,6 +201,8 @@ class WebRtcRoom extends EventTarget implements Room {
     this.founded = founded
     this.invite = formatInvite(invite)
     this.role = invite.role
+    this.mayVote = invite.role === 'voter'
+    this.identity = identity.name
     this.#logger = options.logger
     this.#clock = options.clock ?? systemClock
     const limits = { ...defaultFramingLimits, queueBytesMax: 64 * 1024 * 1024, ...options.limits }
@@ -174,17 +215,21 @@ class WebRtcRoom extends EventTarget implements Room {
       (peer) => this.#mesh.breakLinks(peer),
     )
     this.faults = faults
-    this.#attachments = new Attachments(limits.messageBytesMax)
+    this.#attachments = new Attachments(limits.messageBytesMax, this.mayVote, (session, replica) =>
+      this.#count('spoofed-sender', { peer: session.peer, replica }),
+    )
     this.#presence = new AwarenessPresence(
       (session) => this.#attachments.replicasOf(session),
       (error) => this.#logger?.warn('a presence listener threw', { error }),
     )
     this.#sealer = new Sealer(keys, this.self, randomText(16))
     this.#opener = new Opener(keys, this.self)
+    this.#sameBrowser = options.sameBrowser === true ? new SameBrowser(this.room, this.self) : undefined
     this.#mesh = new Mesh({
       self: this.self,
+      credentials: { keys, identity },
       clock: this.#clock,
-      createLink,
+      createLink: this.#sameBrowser?.prefer(createLink) ?? createLink,
       iceServers: options.iceServers ?? [],
       liveness: { pingIntervalMs: 2_000, silentIntervalsMax: 3, ...options.liveness },
       limits,
@@ -222,6 +267,7 @@ class WebRtcRoom extends EventTarget implements Room {
         },
         onGarbage: (session, reason) => this.#count('garbage', { peer: session.peer, reason }),
         onRefused: (reason) => this.#count(reason),
+        onUnproven: (peer, reason) => this.#count('unproven', { peer, reason }),
       },
     })
     this.#signaling = new SignalingClient({
@@ -271,9 +317,12 @@ class WebRtcRoom extends EventTarget implements Room {
   }
 
   get peers(): readonly RoomPeer[] {
-    this.#peers ??= this.#mesh.peers.map(({ id, session }) => ({
+    this.#peers ??= this.#mesh.peers.map(({ id, session, isRouteless }) => ({
       id,
       state: session === undefined ? 'connecting' : 'open',
+      role: session?.proven.role ?? null,
+      identity: session?.proven.identity ?? null,
+      problem: isRouteless ? noRoute : null,
       rttMs: session?.rttMs ?? null,
       sentBytes: session?.sentBytes ?? 0,
       receivedBytes: session?.receivedBytes ?? 0,
@@ -306,6 +355,7 @@ class WebRtcRoom extends EventTarget implements Room {
     await new Promise<void>((resolve) => this.#clock.after(goodbyeMs, resolve))
     this.#mesh.close()
     this.#signaling.close()
+    this.#sameBrowser?.close()
     this.#presence.close()
   }
 

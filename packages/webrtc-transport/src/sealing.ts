@@ -4,6 +4,7 @@
 
 import { decodeBase64Url, encodeBase64Url } from './base64url.ts'
 import type { RoomKeys } from './invite.ts'
+import { lengthPrefixed } from './length-prefixed.ts'
 import { decodeSignalingMessage, type SignalingMessage } from './signaling-message.ts'
 
 /** What the signaling server sees. `iv` and `ct` are base64url; `seq` grows with each message of a session. */
@@ -171,18 +172,4 @@ function senderKey(keys: RoomKeys, from: string, session: string): Promise<Crypt
 
 function additionalData(header: Omit<SealedEnvelope, 'iv' | 'ct'>): Uint8Array<ArrayBuffer> {
   return lengthPrefixed([String(header.v), header.room, header.from, header.to, header.session, String(header.seq)])
-}
-
-/** Each part behind its length in four bytes: no two lists of parts give the same bytes. */
-function lengthPrefixed(parts: readonly string[]): Uint8Array<ArrayBuffer> {
-  const encoded = parts.map((part) => new TextEncoder().encode(part))
-  const bytes = new Uint8Array(encoded.reduce((sum, part) => sum + 4 + part.length, 0))
-  const view = new DataView(bytes.buffer)
-  let at = 0
-  for (const part of encoded) {
-    view.setUint32(at, part.length)
-    bytes.set(part, at + 4)
-    at += 4 + part.length
-  }
-  return bytes
 }

@@ -2,23 +2,31 @@
 // that importing this package touches neither `window` nor `RTCPeerConnection`.
 import { WepaxosError } from '@wepaxos/core'
 import type { Instance, SignalData, SimplePeer } from 'simple-peer'
-import type { CreatePeerLink, LinkSignal, PeerLink, PeerLinkOptions } from './peer-link.ts'
+import { certificateFingerprints } from './certificate-fingerprints.ts'
+import type { CreatePeerLink, LinkFingerprints, LinkSignal, PeerLink, PeerLinkOptions } from './peer-link.ts'
 
 /** simple-peer's own low mark: what `write` waits for. */
 const bufferedBytesHigh = 64 * 1024
 /** Frames that may arrive before simple-peer has said `connect`: it asks for statistics first. */
 const earlyFramesMax = 1024
 
+/** Another implementation of WebRTC than the environment's own: for Node, which has none. */
+export interface WebRtcImplementation {
+  readonly RTCPeerConnection: typeof RTCPeerConnection
+  readonly RTCSessionDescription: typeof RTCSessionDescription
+  readonly RTCIceCandidate: typeof RTCIceCandidate
+}
+
 /** Loads simple-peer. Throws NotSupported where there is no WebRTC. */
-export async function loadSimplePeerLinks(): Promise<CreatePeerLink> {
-  if (globalThis.RTCPeerConnection === undefined) {
+export async function loadSimplePeerLinks(wrtc?: WebRtcImplementation): Promise<CreatePeerLink> {
+  if (wrtc === undefined && globalThis.RTCPeerConnection === undefined) {
     throw new WepaxosError(
       'NotSupported',
       'rooms need WebRTC (RTCPeerConnection), which this environment does not have',
     )
   }
   const { default: Peer } = await import('simple-peer/simplepeer.min.js')
-  return (options) => new SimplePeerLink(Peer as unknown as SimplePeer, options)
+  return (options) => new SimplePeerLink(Peer as unknown as SimplePeer, options, wrtc)
 }
 
 class SimplePeerLink implements PeerLink {
@@ -30,7 +38,7 @@ class SimplePeerLink implements PeerLink {
   #early: Uint8Array[] = []
   #closeReason: string | undefined
 
-  constructor(Peer: SimplePeer, options: PeerLinkOptions) {
+  constructor(Peer: SimplePeer, options: PeerLinkOptions, wrtc: WebRtcImplementation | undefined) {
     this.#options = options
     this.#peer = new Peer({
       initiator: options.initiator,
@@ -39,6 +47,7 @@ class SimplePeerLink implements PeerLink {
       objectMode: true,
       // Always given: simple-peer's own default names public STUN servers.
       config: { iceServers: [...options.iceServers] },
+      ...(wrtc === undefined ? {} : { wrtc }),
     })
     this.#peer.on('signal', (data) => this.#onLocalSignal(data))
     this.#peer.on('connect', () => this.#onConnect())
@@ -53,6 +62,13 @@ class SimplePeerLink implements PeerLink {
 
   get writable(): boolean {
     return this.#state === 'open' && !this.#draining && this.#peer.bufferSize <= bufferedBytesHigh
+  }
+
+  async fingerprints(): Promise<LinkFingerprints> {
+    // simple-peer (pinned) has no other way to its connection, and sets it to null when it is destroyed.
+    const { _pc: connection } = this.#peer as unknown as { readonly _pc: RTCPeerConnection | null }
+    if (connection === null) throw new Error('the link is closed')
+    return certificateFingerprints(connection)
   }
 
   signal(signal: LinkSignal): boolean {

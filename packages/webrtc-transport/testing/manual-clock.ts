@@ -58,7 +58,19 @@ export class ManualClock implements Clock {
 
 /** WebCrypto's work that has not ended. It is done on other threads, so no number of turns is sure to be enough for it. */
 let pendingCrypto = 0
-for (const name of ['encrypt', 'decrypt', 'deriveKey', 'deriveBits', 'importKey'] as const) {
+const asynchronous = [
+  'encrypt',
+  'decrypt',
+  'deriveKey',
+  'deriveBits',
+  'importKey',
+  'exportKey',
+  'generateKey',
+  'digest',
+  'sign',
+  'verify',
+] as const
+for (const name of asynchronous) {
   const { subtle } = crypto
   const original = subtle[name] as (...parameters: unknown[]) => Promise<unknown>
   Object.defineProperty(subtle, name, {

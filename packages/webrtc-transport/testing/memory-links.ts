@@ -1,7 +1,9 @@
 // Peer links inside the process, for tests of what lies above them. They keep the contract of the port
-// (peer-link-contract.ts) and take a millisecond of the given clock for everything.
+// (peer-link-contract.ts) and take a millisecond of the given clock for everything. Each end has a certificate, told by the
+// fingerprint in its description, and like DTLS it connects only to who has the certificate that was described to it.
+import { describedFingerprints } from '../src/certificate-fingerprints.ts'
 import type { Clock } from '../src/clock.ts'
-import type { CreatePeerLink, LinkSignal, PeerLink, PeerLinkOptions } from '../src/peer-link.ts'
+import type { CreatePeerLink, LinkFingerprints, LinkSignal, PeerLink, PeerLinkOptions } from '../src/peer-link.ts'
 
 const bufferedBytesHigh = 64 * 1024
 const bytesPerMs = 64 * 1024
@@ -24,9 +26,10 @@ class MemoryLink implements PeerLink {
   readonly #clock: Clock
   readonly #links: Map<string, MemoryLink>
   readonly #options: PeerLinkOptions
+  readonly #certificate = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex')
+  #described: string | undefined
   #state: 'connecting' | 'open' | 'closed' = 'connecting'
   #other: MemoryLink | undefined
-  #described = false
   #buffered = 0
   #blocked = false
 
@@ -36,7 +39,7 @@ class MemoryLink implements PeerLink {
     this.#links = links
     this.#options = options
     links.set(name, this)
-    if (options.initiator) this.#tell({ type: 'offer', sdp: name })
+    if (options.initiator) this.#tell({ type: 'offer', sdp: this.#description() })
   }
 
   get bufferedBytes(): number {
@@ -47,19 +50,25 @@ class MemoryLink implements PeerLink {
     return this.#state === 'open' && this.#buffered <= bufferedBytesHigh
   }
 
+  fingerprints(): Promise<LinkFingerprints> {
+    const other = this.#other
+    if (this.#state !== 'open' || other === undefined) return Promise.reject(new Error('the link is not open'))
+    return Promise.resolve({ own: this.#certificate, theirs: other.#certificate })
+  }
+
   signal(signal: LinkSignal): boolean {
     if (this.#state === 'closed') return false
     if (signal.type === 'ice') return true
-    if (signal.type !== (this.#options.initiator ? 'answer' : 'offer') || this.#described) return false
-    this.#described = true
-    const other = this.#links.get(signal.sdp)
+    if (signal.type !== (this.#options.initiator ? 'answer' : 'offer') || this.#described !== undefined) return false
+    this.#described = signal.sdp
+    const other = this.#links.get(/^o=(\S+)$/m.exec(signal.sdp)?.[1] ?? '')
     if (other === undefined) {
       this.close('a description of nobody')
       return true
     }
     this.#other = other
     if (signal.type === 'offer') {
-      this.#tell({ type: 'answer', sdp: this.#name })
+      this.#tell({ type: 'answer', sdp: this.#description() })
     } else {
       this.#later(() => this.#open())
       other.#later(() => other.#open())
@@ -91,9 +100,19 @@ class MemoryLink implements PeerLink {
   }
 
   #open(): void {
-    if (this.#state !== 'connecting') return
+    const other = this.#other
+    if (this.#state !== 'connecting' || other === undefined) return
+    if (!describedFingerprints(this.#described ?? '').includes(other.#certificate)) {
+      this.close('the other end has another certificate than its description says')
+      return
+    }
     this.#state = 'open'
     this.#options.events.onOpen()
+  }
+
+  #description(): string {
+    const fingerprint = this.#certificate.toUpperCase().replace(/..(?=.)/g, '$&:')
+    return `v=0\no=${this.#name}\na=fingerprint:sha-256 ${fingerprint}`
   }
 
   #tell(signal: LinkSignal): void {

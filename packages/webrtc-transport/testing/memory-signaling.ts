@@ -56,6 +56,13 @@ export class MemorySocket implements SignalingSocket {
   }
 }
 
+/** One payload on its way from one page to another. */
+export interface Signal {
+  readonly from: string
+  readonly to: string
+  readonly data: unknown
+}
+
 interface Member {
   readonly socket: MemorySocket
   readonly room: string
@@ -67,10 +74,7 @@ export class MemorySignaling {
   readonly #sockets = new Set<MemorySocket>()
   #running = true
   /** Every relayed signal passes here; what is returned is delivered. By default as it came. */
-  tamper: (signal: { readonly from: string; readonly to: string; readonly data: unknown }) => readonly {
-    readonly from: string
-    readonly data: unknown
-  }[] = (signal) => [signal]
+  tamper: (signal: Signal) => readonly Omit<Signal, 'to'>[] = (signal) => [signal]
 
   readonly createSocket = (): MemorySocket => {
     const socket: MemorySocket = new MemorySocket(
@@ -95,9 +99,14 @@ export class MemorySignaling {
     this.#running = true
   }
 
-  /** Says something to one peer that nobody sent. */
+  /** Gives one peer a signal that nobody sent. */
   inject(to: string, from: string, data: unknown): void {
-    for (const member of this.#members) if (member.id === to) member.socket.say({ type: 'signal', from, data })
+    this.say(to, { type: 'signal', from, data })
+  }
+
+  /** Says anything to one peer. */
+  say(to: string, message: unknown): void {
+    for (const member of this.#members) if (member.id === to) member.socket.say(message)
   }
 
   #onMessage(socket: MemorySocket, message: Payload): void {

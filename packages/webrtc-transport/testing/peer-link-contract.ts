@@ -38,6 +38,14 @@ export function describePeerLinkContract(name: string, open: () => Promise<PeerL
       expect([left.events, right.events]).toEqual([['open'], ['open']])
     })
 
+    it('says between which two ends it carries, the same at both, and others for each link', async () => {
+      await connect()
+      const [atLeft, atRight] = await Promise.all([left.link.fingerprints(), right.link.fingerprints()])
+      expect([atRight.theirs, atRight.own]).toEqual([atLeft.own, atLeft.theirs])
+      expect(atLeft.own).not.toBe(atLeft.theirs)
+      expect(atLeft.own).toMatch(/^[0-9a-f]{64}$/)
+    })
+
     it('delivers frames whole and in order, in both directions', async () => {
       await connect()
       const sizes = [1, 16 * 1024, 2, 5_000, 16 * 1024, 3]
@@ -107,6 +115,7 @@ class End {
 
   constructor(createLink: CreatePeerLink, initiator: boolean) {
     this.link = createLink({
+      peer: initiator ? 'the one that answers' : 'the one that offers',
       initiator,
       iceServers: [],
       events: {
