@@ -7,6 +7,7 @@ const steps = [
   ['node_modules/typescript/bin/tsc', '-p', 'packages/core/tsconfig.build.json'],
   ['node_modules/typescript/bin/tsc', '-p', 'signaling-server/tsconfig.build.json'],
   ['node_modules/typescript/bin/tsc', '-p', 'packages/webrtc-transport/tsconfig.build.json'],
+  ['node_modules/typescript/bin/tsc', '-p', 'packages/edge-replica/tsconfig.build.json'],
   ['node_modules/vite/bin/vite.js', 'build', 'packages/demo-app'],
 ]
 for (const [script, ...args] of steps) {

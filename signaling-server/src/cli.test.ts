@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { startServerProcess } from '../testing/server-process.ts'
 import { main } from './cli.ts'
-import { joinedPeer, startServer } from './fixtures.ts'
+import { joinedPeer, startServer, temporaryFile, testCertificate } from './fixtures.ts'
 import { helpText } from './options.ts'
 
 async function run(argv: readonly string[], env: Readonly<Record<string, string>> = {}) {
@@ -42,28 +42,58 @@ describe('wepaxos-signaling', () => {
     expect(taken.err).toContain('EADDRINUSE')
   })
 
+  it('refuses with exit code 2 settings that do not fit each other, or name files that are not there', async () => {
+    expect((await run(['--cert', '/nowhere/cert.pem'])).err).toContain('expected cert and key together')
+    const missing = await run(['--jwt-secret-file', '/nowhere/secret'])
+    expect(missing).toMatchObject({ code: 2, out: '' })
+    expect(missing.err).toContain('can not read the file: ENOENT')
+  })
+
+  it('ends with exit code 1 when Redis does not answer', async () => {
+    const { code, err } = await run(['--port', '0', '--redis-url', 'redis://127.0.0.1:1'])
+    expect(code).toBe(1)
+    expect(err).toContain('can not listen: Redis: ')
+  })
+
   it('logs its address as JSON, serves, and on SIGTERM drains and ends with 0', async () => {
-    const cli = JSON.stringify(new URL('./cli.ts', import.meta.url).href)
-    const script = `import { main } from ${cli}; process.exitCode = await main({ argv: process.argv.slice(1), env: {} })`
-    const flags = ['--port', '0', '--drain-ms', '50']
-    const nodeFlags = ['--import', 'tsx', '--input-type=module', '--eval', script, '--']
-    const child = spawn(process.execPath, [...nodeFlags, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] })
-    onTestFinished(() => void child.kill('SIGKILL'))
-    const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })))
-    const records: { readonly event: string; readonly url?: string }[] = []
-    let url: string | undefined
-    for await (const line of createInterface(child.stdout)) {
-      const record = JSON.parse(line) as (typeof records)[number]
-      records.push(record)
-      if (record.event !== 'listening' || record.url === undefined) continue
-      url = record.url
-      const { peer } = await joinedPeer(url, 'a', 'ada')
-      child.kill('SIGTERM')
-      await peer.expect('drain')
-      expect((await peer.closed).code).toBe(1001)
-    }
-    expect(url).toMatch(/^ws:\/\/127\.0\.0\.1:\d+\/$/)
-    expect(await ended).toEqual({ code: 0, signal: null })
-    expect(records.map(({ event }) => event)).toEqual(['listening', 'open-to-every-origin', 'draining', 'closed'])
-  }, 20_000)
+    const server = await startServerProcess(['--drain-ms', '50', '--retry-after-ms', '7'])
+    onTestFinished(() => server.kill('SIGKILL'))
+    expect(server.url).toMatch(/^ws:\/\/127\.0\.0\.1:\d+\/$/)
+    const { peer } = await joinedPeer(server.url, 'a', 'ada')
+    server.kill('SIGTERM')
+    expect(await peer.expect('drain')).toEqual({ type: 'drain', retryAfterMs: 7 })
+    expect((await peer.closed).code).toBe(1001)
+    expect(await server.ended).toEqual({ code: 0, signal: null })
+    const events = server.records.map(({ event }) => event)
+    expect(events).toEqual(['listening', 'open-to-every-origin', 'draining', 'closed'])
+  })
+
+  it('does not wait for the peers after a second SIGTERM', async () => {
+    const server = await startServerProcess(['--drain-ms', '600000'])
+    onTestFinished(() => server.kill('SIGKILL'))
+    const { peer } = await joinedPeer(server.url, 'a', 'ada')
+    server.kill('SIGTERM')
+    await peer.expect('drain')
+    server.kill('SIGTERM')
+    expect((await peer.closed).code).toBe(1001)
+    expect(await server.ended).toEqual({ code: 0, signal: null })
+  })
+
+  it('reads its certificate anew on SIGHUP, keeps the old one when there is none, and goes on', async () => {
+    const file = temporaryFile(readFileSync(testCertificate(1), 'utf8'))
+    const server = await startServerProcess(['--cert', file, '--key', file])
+    onTestFinished(() => server.kill('SIGKILL'))
+    const logged = (event: string) =>
+      vi.waitFor(() => expect(server.records).toContainEqual(expect.objectContaining({ event })))
+    await joinedPeer(server.url, 'a', 'ada', { ca: readFileSync(testCertificate(1)) })
+    writeFileSync(file, readFileSync(testCertificate(2)))
+    server.kill('SIGHUP')
+    await logged('certificate-read')
+    const trusting = { ca: readFileSync(testCertificate(2)) }
+    await joinedPeer(server.url, 'a', 'bob', trusting)
+    writeFileSync(file, 'half a certificate')
+    server.kill('SIGHUP')
+    await logged('certificate-refused')
+    await joinedPeer(server.url, 'a', 'cyd', trusting)
+  })
 })

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import type { LogRecord } from './log.ts'
 import { type CommandLine, helpText, OptionError, readCommandLine } from './options.ts'
-import { createSignalingServer } from './server.ts'
+import { createSignalingServer, type SignalingServer } from './server.ts'
 
 export interface Surroundings {
   readonly argv: readonly string[]
@@ -32,12 +32,40 @@ export async function main({ argv, env, out = writeOut, err = writeErr }: Surrou
   const log = ({ event, level, ...facts }: LogRecord) => {
     out(`${JSON.stringify({ event, level, time: new Date().toISOString(), ...facts })}\n`)
   }
-  const server = createSignalingServer({ ...commandLine.options, log })
+  let server: SignalingServer
+  try {
+    server = createSignalingServer({ ...commandLine.options, log })
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error
+    err(`wepaxos-signaling: ${error.message}\n`)
+    return 2
+  }
+  const reload = () => {
+    try {
+      server.reloadCertificate()
+    } catch (error) {
+      log({
+        event: 'certificate-refused',
+        level: 'info',
+        reason: error instanceof Error ? error.message : typeof error,
+      })
+    }
+  }
+  process.on('SIGHUP', reload)
+  try {
+    return await serve(server, err)
+  } finally {
+    process.off('SIGHUP', reload)
+  }
+}
+
+async function serve(server: SignalingServer, err: (text: string) => void): Promise<number> {
   const stopped = nextSignal()
   try {
     await server.listen()
   } catch (error) {
     stopped.cancel()
+    await server.close()
     err(`wepaxos-signaling: can not listen: ${error instanceof Error ? error.message : String(error)}\n`)
     return 1
   }

@@ -17,7 +17,11 @@ export interface Gauges {
   readonly rooms: number
   readonly members: number
   readonly keptIds: number
+  /** y-webrtc topics with at least one subscriber. */
+  readonly topics: number
   readonly draining: boolean
+  /** False while newcomers had better ask another process: before it listens, while it drains, without its Redis. */
+  readonly ready: boolean
 }
 
 const counterHelp = {
@@ -28,6 +32,9 @@ const counterHelp = {
   signals_relayed_total: 'Signals that were passed on.',
   signal_bytes_relayed_total: 'Characters of the signals that were passed on.',
   signals_undelivered_total: 'Signals to a peer that was not in the room.',
+  topic_messages_relayed_total: 'Messages to y-webrtc topics that were passed on, counted by receiver.',
+  redis_signals_sent_total: 'Signals that went to another process.',
+  redis_signals_lost_total: 'Signals to another process that Redis did not take, or that came too late.',
 } as const
 type CounterName = keyof typeof counterHelp
 
@@ -62,6 +69,8 @@ export class Metrics {
     write('rooms', 'gauge', 'Rooms with at least one peer.', [` ${gauges.rooms}`])
     write('members', 'gauge', 'Peers in rooms.', [` ${gauges.members}`])
     write('kept_ids', 'gauge', 'Ids that are kept for peers that lost their socket.', [` ${gauges.keptIds}`])
+    write('topics', 'gauge', 'y-webrtc topics with at least one subscriber.', [` ${gauges.topics}`])
+    write('ready', 'gauge', '1 while the server takes peers.', [` ${gauges.ready ? 1 : 0}`])
     write('draining', 'gauge', '1 while the server is about to stop.', [` ${gauges.draining ? 1 : 0}`])
     for (const name of Object.keys(counterHelp) as CounterName[]) {
       write(name, 'counter', counterHelp[name], [` ${this.count(name)}`])

@@ -84,6 +84,11 @@ function list(
   }
 }
 
+/** A file's path; nothing by default. */
+function file(help: string): OptionSpec<string> {
+  return text('', /^[^\0]{0,4096}$/, 'FILE', "a file's path", help)
+}
+
 const dayMs = 86_400_000
 
 export const optionTable = {
@@ -102,12 +107,62 @@ export const optionTable = {
     'IP addresses or subnets such as 10.0.0.0/8',
     'reverse proxies whose X-Forwarded-For is believed; none given: nobody is',
   ),
+  cert: file('certificate chain (PEM) for wss://, with --key; read anew on SIGHUP'),
+  key: file('private key (PEM) of --cert'),
+  yWebrtcPath: text(
+    '',
+    /^$|^\/[A-Za-z0-9/._~-]{0,200}$/,
+    'PATH',
+    'a path that begins with /',
+    "path of a second WebSocket, for y-webrtc's clients",
+  ),
+  jwtSecretFile: file('file with the secret of the tokens (HS256, HS384, HS512) that peers must show'),
+  jwtJwks: text(
+    '',
+    /^$|^https:\/\/[^\s]{1,2000}$|^http:\/\/(127\.0\.0\.1|localhost)[:/][^\s]{0,2000}$|^(?![a-z]+:)[^\0]{1,4096}$/,
+    'FILE|URL',
+    'a file or an https:// URL',
+    'JSON Web Key Set that signs the tokens that peers must show, as a file or an https:// URL',
+  ),
+  turnSecretFile: file("file with the secret that is the TURN server's `static-auth-secret`"),
+  turnUrls: list(
+    (entry) => /^(?:stun|turn)s?:[^\s,]{1,500}$/.test(entry),
+    'URL,…',
+    'TURN URLs such as turn:turn.example:3478',
+    'TURN (and STUN) servers that joined peers are told, with credentials',
+  ),
+  turnTtl: integer(
+    3_600,
+    60,
+    604_800,
+    'seconds for which TURN credentials are good; members get new ones at half of it',
+  ),
+  redisUrl: text(
+    '',
+    /^$|^rediss?:\/\/[^\s]{1,2000}$/,
+    'URL',
+    'a redis:// or rediss:// URL',
+    'Redis server through which several processes share their rooms',
+  ),
+  redisPrefix: text(
+    'wepaxos:signaling:',
+    /^[A-Za-z0-9:._-]{1,100}$/,
+    'TEXT',
+    'letters, digits, colons, dots, dashes',
+    'begins the name of each key and channel in Redis',
+  ),
+  redisProcessTimeoutMs: integer(
+    10_000,
+    200,
+    600_000,
+    'after so long without a sign of a process its peers count as gone (with --redis-url)',
+  ),
   logLevel: choice('info', ['debug', 'info', 'silent'], 'what is logged; debug adds every join, leave and refusal'),
   payloadBytesMax: integer(16_384, 256, 1_048_576, 'bytes of one message; more closes the socket with 1009'),
   fragmentsMax: integer(16, 1, 1_024, 'WebSocket fragments of one message'),
   headersTimeoutMs: integer(5_000, 10, 60_000, 'time for a connection to send its HTTP headers'),
   firstMessageTimeoutMs: integer(5_000, 10, 60_000, 'time for a new socket to say hello'),
-  authorizeTimeoutMs: integer(5_000, 10, 60_000, 'time for the authorize hook to answer (library only)'),
+  authorizeTimeoutMs: integer(5_000, 10, 60_000, 'time for the check of a token, or the authorize hook, to answer'),
   pingIntervalMs: integer(20_000, 10, 600_000, 'time between two pings of the server'),
   pingMissesMax: integer(2, 1, 10, 'unanswered pings after which a socket is dropped'),
   bufferedBytesMax: integer(262_144, 1_024, 16_777_216, 'unsent bytes after which a slow reader is dropped'),
@@ -115,9 +170,10 @@ export const optionTable = {
   messagesBurst: integer(60, 1, 100_000, 'messages from one socket at once'),
   addressSocketsMax: integer(20, 1, 100_000, 'open sockets of one IPv4 address or one IPv6 /64'),
   addressConnectsPerMinute: integer(30, 1, 1_000_000, 'new sockets a minute of one IPv4 address or one IPv6 /64'),
-  roomSocketsMax: integer(32, 2, 10_000, 'sockets in one room'),
+  roomSocketsMax: integer(32, 2, 10_000, 'sockets in one room (or y-webrtc topic)'),
   socketsMax: integer(5_000, 1, 1_000_000, 'sockets in all'),
-  roomsMax: integer(2_000, 1, 1_000_000, 'rooms in all'),
+  roomsMax: integer(2_000, 1, 1_000_000, 'rooms in all, and as many y-webrtc topics'),
+  socketTopicsMax: integer(20, 1, 10_000, 'y-webrtc topics of one socket'),
   resumeMs: integer(120_000, 0, dayMs, 'how long a peer that lost its socket may take up its id again'),
   drainMs: integer(5_000, 0, 600_000, 'on SIGTERM: time between telling the peers and closing their sockets'),
   retryAfterMs: integer(1_000, 0, 600_000, 'on SIGTERM: when the peers are asked to come back'),
@@ -245,7 +301,24 @@ function resolve(
     return [name, value]
   })
   // Each value passed the check of its own row just now.
-  return Object.fromEntries(values) as SignalingOptions
+  const options = Object.fromEntries(values) as SignalingOptions
+  checkTogether(options)
+  return options
+}
+
+/** What rows ask of each other. */
+function checkTogether(options: SignalingOptions): void {
+  const { cert, key, path, yWebrtcPath, jwtSecretFile, jwtJwks, turnSecretFile, turnUrls } = options
+  if ((cert === '') !== (key === ''))
+    throw new OptionError(cert === '' ? 'key' : 'cert', 'expected cert and key together')
+  if (yWebrtcPath === path) throw new OptionError('yWebrtcPath', 'expected another path than that of wire v1')
+  if (jwtSecretFile !== '' && jwtJwks !== '') throw new OptionError('jwtJwks', 'expected it without jwtSecretFile')
+  if ((turnSecretFile === '') !== (turnUrls.length === 0)) {
+    throw new OptionError(
+      turnUrls.length === 0 ? 'turnSecretFile' : 'turnUrls',
+      'expected turnSecretFile and turnUrls together',
+    )
+  }
 }
 
 function isOptionName(name: string): name is OptionName {

@@ -1,25 +1,33 @@
 // The server: listens, decides which connections may come in at all, keeps watch over those that did, and stops politely.
-// What a connected peer may say is in connection.ts.
-import { randomBytes } from 'node:crypto'
+// What a connected peer may say is in connection.ts and y-webrtc.ts.
+import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { RateLimiterMemory } from 'rate-limiter-flexible'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { addressKey, clientAddress, proxyList } from './address.ts'
-import { type Authorize, Connection, type ConnectionContext } from './connection.ts'
+import type { Authorize } from './authorize.ts'
+import { Connection, type ConnectionContext } from './connection.ts'
+import { GuardedSocket, type SocketOwner } from './guarded-socket.ts'
 import { answer, handleRequest, pathOf } from './http.ts'
+import { jwksAuthorize, readSecret, secretAuthorize } from './jwt-authorize.ts'
 import { filteredLog, type Log } from './log.ts'
 import { type Gauges, Metrics } from './metrics.ts'
-import { type GivenOptions, resolveOptions, type SignalingOptions } from './options.ts'
-import { Rooms } from './rooms.ts'
+import { type GivenOptions, OptionError, resolveOptions, type SignalingOptions } from './options.ts'
+import { RedisDirectory } from './redis-directory.ts'
+import { LocalDirectory, type RoomDirectory } from './room-directory.ts'
+import { TurnCredentials } from './turn-credentials.ts'
 import { closeCodeOfError, encodeMessage, type FatalErrorCode, signalingProtocol } from './wire.ts'
+import { TopicConnection, type TopicContext, Topics } from './y-webrtc.ts'
 
 export interface SignalingSettings extends GivenOptions {
   /**
    * The caller's own server. Only upgrades on `path` are taken; other requests and upgrades stay the caller's, who may pass
    * requests to `handleRequest`, and closes the server. Without it there is an own one.
    */
-  readonly server?: Server
+  readonly server?: Server | TlsServer
+  /** The caller's own check, instead of `jwtSecretFile` or `jwtJwks`. */
   readonly authorize?: Authorize
   /** Gets each record that `logLevel` lets through; without it nothing is logged. */
   readonly log?: Log
@@ -35,7 +43,10 @@ export interface Listening {
 export interface SignalingServer {
   readonly options: SignalingOptions
   readonly metrics: Metrics
-  /** Starts to take peers. A server of the caller's that does not listen yet is made to. Rejects when the port is taken. */
+  /**
+   * Starts to take peers. A server of the caller's that does not listen yet is made to. Rejects when the port is taken, or
+   * Redis does not answer.
+   */
   listen(): Promise<Listening>
   /**
    * Takes nobody any more, asks the peers to come back later, and after `drainMs` closes those that are left with 1001.
@@ -46,6 +57,8 @@ export interface SignalingServer {
   close(): Promise<void>
   /** Answers /healthz, /readyz and /metrics on a caller's own server; false for other paths. */
   handleRequest(request: IncomingMessage, response: ServerResponse): boolean
+  /** Takes `cert` and `key` as they are now, for new connections. Throws OptionError, and keeps the old ones then. */
+  reloadCertificate(): void
   gauges(): Gauges
   metricsText(): string
 }
@@ -67,12 +80,15 @@ const spareConnections = 256
 class WebSocketSignalingServer implements SignalingServer {
   readonly options: SignalingOptions
   readonly metrics = new Metrics()
-  readonly #http: Server
+  readonly #http: Server | TlsServer
   readonly #ownsHttp: boolean
   readonly #webSockets: WebSocketServer
   readonly #log: Log
   readonly #context: ConnectionContext
-  readonly #connections = new Set<Connection>()
+  readonly #topics: TopicContext
+  readonly #sockets = new Set<GuardedSocket>()
+  /** Those of the sockets that speak wire v1. */
+  readonly #peers = new Map<GuardedSocket, Connection>()
   readonly #refusing = new Set<WebSocket>()
   readonly #socketsByAddress = new Map<string, number>()
   readonly #connects: RateLimiterMemory
@@ -81,27 +97,28 @@ class WebSocketSignalingServer implements SignalingServer {
   readonly #onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
   #state: 'idle' | 'listening' | 'draining' | 'closed' = 'idle'
   #pings: NodeJS.Timeout | undefined
+  #iceRefresh: NodeJS.Timeout | undefined
   #whenEmpty: (() => void)[] = []
   #closing: Promise<void> | undefined
 
   constructor({ server, authorize, log, ...given }: SignalingSettings) {
     this.options = resolveOptions(given)
-    const { logLevel, addressConnectsPerMinute, trustedProxies, origins, socketsMax } = this.options
+    const { logLevel, addressConnectsPerMinute, trustedProxies, origins, roomsMax, roomSocketsMax } = this.options
     this.#log = log === undefined ? () => undefined : filteredLog(log, logLevel)
     this.#connects = new RateLimiterMemory({ points: addressConnectsPerMinute, duration: 60 })
     this.#proxies = proxyList(trustedProxies)
     this.#origins = new Set(origins)
     this.#context = {
       options: this.options,
-      rooms: new Rooms<Connection>({ ...this.options, keptIdsMax: socketsMax }, () =>
-        randomBytes(18).toString('base64url'),
-      ),
+      rooms: this.#createDirectory(),
       metrics: this.metrics,
       log: this.#log,
-      authorize,
+      authorize: authorizeOf(this.options, authorize),
+      turn: turnOf(this.options),
       nowMs: () => performance.now(),
-      onClosed: (connection) => this.#onClosed(connection),
+      onClosed: (socket) => this.#onClosed(socket),
     }
+    this.#topics = { ...this.#context, topics: new Topics(roomsMax, roomSocketsMax) }
     const webSocketOptions = {
       noServer: true,
       clientTracking: false,
@@ -111,7 +128,7 @@ class WebSocketSignalingServer implements SignalingServer {
       maxFragments: this.options.fragmentsMax,
       maxBufferedChunks: chunksMax,
       closeTimeout: closeTimeoutMs,
-      handleProtocols: () => signalingProtocol,
+      handleProtocols: (offered: ReadonlySet<string>) => (offered.has(signalingProtocol) ? signalingProtocol : false),
     }
     this.#webSockets = new WebSocketServer(webSocketOptions)
     this.#ownsHttp = server === undefined
@@ -122,17 +139,26 @@ class WebSocketSignalingServer implements SignalingServer {
   async listen(): Promise<Listening> {
     if (this.#state !== 'idle') throw new Error(`listen: expected a new server, this one is ${this.#state}`)
     this.#state = 'listening'
+    await this.#context.rooms.start()
     if (!this.#http.listening) await this.#startHttp()
     this.#http.on('upgrade', this.#onUpgrade)
     this.#pings = setInterval(() => {
-      for (const connection of this.#connections) connection.checkAlive()
+      for (const socket of this.#sockets) socket.checkAlive()
     }, this.options.pingIntervalMs)
     this.#pings.unref()
+    const { turn } = this.#context
+    if (turn !== undefined) {
+      this.#iceRefresh = setInterval(() => {
+        for (const peer of this.#peers.values()) peer.refreshIce(turn)
+      }, turn.refreshMs)
+      this.#iceRefresh.unref()
+    }
     const address = this.#http.address()
     if (address === null || typeof address === 'string') throw new Error('listen: expected a server on a TCP port')
     const { address: host, port } = address
     const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-    const url = `ws://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}${this.options.path}`
+    const scheme = this.#http instanceof TlsServer ? 'wss' : 'ws'
+    const url = `${scheme}://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}${this.options.path}`
     this.#log({ event: 'listening', level: 'info', url, host, port })
     if (this.#origins.size === 0) {
       const message = 'no origins are given: the pages of every website may use this server'
@@ -145,9 +171,9 @@ class WebSocketSignalingServer implements SignalingServer {
     if (this.#state === 'listening') {
       this.#state = 'draining'
       const { retryAfterMs } = this.options
-      this.#log({ event: 'draining', level: 'info', sockets: this.#connections.size })
+      this.#log({ event: 'draining', level: 'info', sockets: this.#sockets.size })
       const text = encodeMessage({ type: 'drain', retryAfterMs })
-      for (const connection of this.#connections) connection.tell(text)
+      for (const socket of this.#sockets) socket.tell(text)
       const timer = setTimeout(() => this.#closeSockets(), this.options.drainMs)
       await this.#empty()
       clearTimeout(timer)
@@ -162,23 +188,49 @@ class WebSocketSignalingServer implements SignalingServer {
 
   handleRequest(request: IncomingMessage, response: ServerResponse): boolean {
     return handleRequest(request, response, {
-      isReady: () => this.#state === 'listening',
+      isReady: () => this.#isReady(),
       metricsText: () => this.metricsText(),
     })
   }
 
   gauges(): Gauges {
-    const { roomCount, memberCount, keptIdCount } = this.#context.rooms
-    const draining = this.#state === 'draining'
-    return { sockets: this.#connections.size, rooms: roomCount, members: memberCount, keptIds: keptIdCount, draining }
+    return {
+      ...this.#context.rooms.gauges(),
+      sockets: this.#sockets.size,
+      topics: this.#topics.topics.count,
+      draining: this.#state === 'draining',
+      ready: this.#isReady(),
+    }
   }
 
   metricsText(): string {
     return this.metrics.text(this.gauges())
   }
 
-  #createHttpServer(): Server {
-    const { headersTimeoutMs, socketsMax } = this.options
+  reloadCertificate(): void {
+    const { cert, key } = this.options
+    if (!this.#ownsHttp || !(this.#http instanceof TlsServer)) return
+    const pair = readCertificate(cert, key)
+    try {
+      this.#http.setSecureContext(pair)
+    } catch {
+      throw new OptionError('cert', 'expected a certificate and its key in PEM')
+    }
+    this.#log({ event: 'certificate-read', level: 'info' })
+  }
+
+  #isReady(): boolean {
+    return this.#state === 'listening' && this.#context.rooms.isReady()
+  }
+
+  #createDirectory(): RoomDirectory {
+    const nowMs = () => performance.now()
+    if (this.options.redisUrl === '') return new LocalDirectory(this.options, nowMs)
+    return new RedisDirectory(this.options, this.metrics, this.#log)
+  }
+
+  #createHttpServer(): Server | TlsServer {
+    const { headersTimeoutMs, socketsMax, cert, key } = this.options
     const timeouts = {
       headersTimeout: headersTimeoutMs,
       requestTimeout: headersTimeoutMs,
@@ -187,9 +239,13 @@ class WebSocketSignalingServer implements SignalingServer {
       keepAliveTimeout: headersTimeoutMs,
       maxHeaderSize: 8_192,
     }
-    const server = createServer(timeouts, (request, response) => {
+    const onRequest = (request: IncomingMessage, response: ServerResponse) => {
       if (!this.handleRequest(request, response)) answer(response, 404, 'not found\n')
-    })
+    }
+    const server =
+      cert === ''
+        ? createServer(timeouts, onRequest)
+        : createTls({ ...timeouts, ...readCertificate(cert, key), handshakeTimeout: headersTimeoutMs }, onRequest)
     server.maxConnections = socketsMax + spareConnections
     return server
   }
@@ -206,7 +262,9 @@ class WebSocketSignalingServer implements SignalingServer {
   }
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    if (pathOf(request) !== this.options.path) {
+    const path = pathOf(request)
+    const isTopics = this.options.yWebrtcPath !== '' && path === this.options.yWebrtcPath
+    if (!isTopics && path !== this.options.path) {
       // On a caller's server other upgrades are others' business.
       if (this.#ownsHttp) refuseUpgrade(socket, '404 Not Found', 'no WebSocket on this path')
       return
@@ -214,7 +272,7 @@ class WebSocketSignalingServer implements SignalingServer {
     // Until the WebSocket has it: a socket that breaks without a listener would end the process.
     const onError = () => socket.destroy()
     socket.on('error', onError)
-    if (!namesProtocol(request)) {
+    if (!isTopics && !namesProtocol(request)) {
       this.metrics.refused('no-subprotocol')
       return refuseUpgrade(socket, '400 Bad Request', `the subprotocol ${signalingProtocol} is needed`)
     }
@@ -230,15 +288,24 @@ class WebSocketSignalingServer implements SignalingServer {
     socket.off('error', onError)
     if (refusal !== undefined) return this.#refuse(refusal, address, request, socket, head)
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      this.#connections.add(new Connection(this.#context, webSocket, { address, origin }))
+      const makeOwner = isTopics
+        ? (own: GuardedSocket) => new TopicConnection(this.#topics, own, tokenOf(request))
+        : (own: GuardedSocket) => this.#createPeer(own)
+      this.#sockets.add(new GuardedSocket(this.#context, webSocket, { address, origin }, makeOwner))
       this.#socketsByAddress.set(address, this.#socketsOf(address) + 1)
       this.metrics.add('sockets_accepted_total')
     })
   }
 
+  #createPeer(socket: GuardedSocket): SocketOwner {
+    const peer = new Connection(this.#context, socket)
+    this.#peers.set(socket, peer)
+    return peer
+  }
+
   #refusalOf(address: string, origin: string | undefined): FatalErrorCode | undefined {
     if (this.#state !== 'listening') return 'draining'
-    if (this.#connections.size >= this.options.socketsMax) return 'server-full'
+    if (this.#sockets.size >= this.options.socketsMax) return 'server-full'
     if (this.#socketsOf(address) >= this.options.addressSocketsMax) return 'too-many-sockets'
     if (this.#origins.size > 0 && (origin === undefined || !this.#origins.has(origin))) return 'origin-refused'
     return undefined
@@ -265,22 +332,23 @@ class WebSocketSignalingServer implements SignalingServer {
     return this.#socketsByAddress.get(address) ?? 0
   }
 
-  #onClosed(connection: Connection): void {
-    this.#connections.delete(connection)
-    const left = this.#socketsOf(connection.address) - 1
-    if (left > 0) this.#socketsByAddress.set(connection.address, left)
-    else this.#socketsByAddress.delete(connection.address)
-    if (this.#connections.size > 0) return
+  #onClosed(socket: GuardedSocket): void {
+    this.#sockets.delete(socket)
+    this.#peers.delete(socket)
+    const left = this.#socketsOf(socket.address) - 1
+    if (left > 0) this.#socketsByAddress.set(socket.address, left)
+    else this.#socketsByAddress.delete(socket.address)
+    if (this.#sockets.size > 0) return
     for (const resolve of this.#whenEmpty.splice(0)) resolve()
   }
 
   #closeSockets(): void {
-    for (const connection of this.#connections) connection.closeForDrain()
+    for (const socket of this.#sockets) socket.closeForDrain()
   }
 
   #empty(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.#connections.size === 0) resolve()
+      if (this.#sockets.size === 0) resolve()
       else this.#whenEmpty.push(resolve)
     })
   }
@@ -288,10 +356,12 @@ class WebSocketSignalingServer implements SignalingServer {
   async #close(): Promise<void> {
     this.#state = 'closed'
     clearInterval(this.#pings)
+    clearInterval(this.#iceRefresh)
     this.#http.off('upgrade', this.#onUpgrade)
     this.#closeSockets()
     for (const webSocket of this.#refusing) webSocket.terminate()
     await this.#empty()
+    await this.#context.rooms.close()
     if (this.#ownsHttp && this.#http.listening) {
       await new Promise<void>((resolve) => {
         this.#http.close(() => resolve())
@@ -300,6 +370,47 @@ class WebSocketSignalingServer implements SignalingServer {
     }
     this.#log({ event: 'closed', level: 'info' })
   }
+}
+
+function authorizeOf(options: SignalingOptions, authorize: Authorize | undefined): Authorize | undefined {
+  const { jwtSecretFile, jwtJwks } = options
+  if (jwtSecretFile === '' && jwtJwks === '') return authorize
+  const option = jwtSecretFile === '' ? 'jwtJwks' : 'jwtSecretFile'
+  if (authorize !== undefined) throw new OptionError(option, 'expected it without a hook of your own')
+  return jwtSecretFile === '' ? jwksAuthorize(jwtJwks) : secretAuthorize(jwtSecretFile)
+}
+
+function turnOf({ turnSecretFile, turnUrls, turnTtl }: SignalingOptions): TurnCredentials | undefined {
+  if (turnSecretFile === '') return undefined
+  const secret = readSecret('turnSecretFile', turnSecretFile)
+  if (secret === '') throw new OptionError('turnSecretFile', 'expected a secret in it, got nothing')
+  return new TurnCredentials({ secret, urls: turnUrls, ttlSeconds: turnTtl }, () => Date.now() / 1_000)
+}
+
+function readCertificate(cert: string, key: string): { readonly cert: Buffer; readonly key: Buffer } {
+  const read = (option: string, file: string) => {
+    try {
+      return readFileSync(file)
+    } catch {
+      throw new OptionError(option, 'can not read the file')
+    }
+  }
+  return { cert: read('cert', cert), key: read('key', key) }
+}
+
+function createTls(...[options, onRequest]: Parameters<typeof createTlsServer>): TlsServer {
+  try {
+    return createTlsServer(options, onRequest)
+  } catch {
+    // OpenSSL's words about the file's contents say little, and could say too much.
+    throw new OptionError('cert', 'expected a certificate and its key in PEM')
+  }
+}
+
+/** y-webrtc's wire has no hello: its clients can only say a token in the URL. */
+function tokenOf(request: IncomingMessage): string | undefined {
+  const query = (request.url ?? '').split('?', 2)[1] ?? ''
+  return new URLSearchParams(query).get('token') ?? undefined
 }
 
 function namesProtocol(request: IncomingMessage): boolean {

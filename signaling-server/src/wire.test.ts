@@ -15,9 +15,12 @@ const id = peerId('a')
 const limits = { messageBytesMax: 1, messagesPerSecond: 2, messagesBurst: 3, roomSocketsMax: 4, resumeMs: 5 }
 
 describe('wire v1', () => {
-  it('imports nothing, so that browsers can have it', () => {
-    const source = readFileSync(new URL('./wire.ts', import.meta.url), 'utf8')
-    expect(source).not.toMatch(/^import |require\(|Buffer\.|process\./m)
+  it('needs nothing of Node, so that browsers can have it', () => {
+    const read = (file: string) => readFileSync(new URL(file, import.meta.url), 'utf8')
+    const imports = [...read('./wire.ts').matchAll(/ from '([^']+)'/g)].map(([, file]) => file)
+    expect(new Set(imports)).toEqual(new Set(['./bounded-json.ts']))
+    expect(read('./wire.ts')).not.toMatch(/require\(|Buffer\.|process\./m)
+    expect(read('./bounded-json.ts')).not.toMatch(/^import |require\(|Buffer\.|process\./m)
   })
 
   it.each<ClientMessage>([
@@ -38,6 +41,7 @@ describe('wire v1', () => {
     { type: 'signal', from: id, data: {} },
     { type: 'pong' },
     { type: 'error', code: 'unknown-peer', to: id },
+    { type: 'ice', ice: [{ urls: ['turn:h'], username: '1:ada', credential: 'c' }] },
     { type: 'drain', retryAfterMs: 1 },
   ])('brings %j from server to peer unchanged', (message) => {
     expect(decodeServerMessage(encodeMessage(message))).toEqual({ ok: true, message })
@@ -87,6 +91,7 @@ describe('wire v1', () => {
     ['a peer list with a stranger in it', { type: 'welcome', you: id, peers: ['x'], resume: 'r', limits }],
     ['limits that lack one', { type: 'welcome', you: id, peers: [], resume: 'r', limits: { resumeMs: 1 } }],
     ['an ICE server without urls', { type: 'welcome', you: id, peers: [], resume: 'r', limits, ice: [{}] }],
+    ['fresh ICE servers that are no list', { type: 'ice', ice: {} }],
     ['an unknown error code', { type: 'error', code: 'toString' }],
     ['a negative time', { type: 'drain', retryAfterMs: -1 }],
     ['an unknown reason', { type: 'peer-left', id, reason: 'bored' }],

@@ -1,6 +1,9 @@
 // Signaling wire v1: every message that goes between a peer and the signaling server, one JSON text each, with checking
 // decoders for both directions, the close codes and the error codes. Pure and without Node: browsers import it as
 // `@wepaxos/signaling-server/wire`. What is inside `data` is sealed between the peers and is not described here.
+import { accept, type Decoded, hasOtherFields, isRecord, parseRecord, refuse } from './bounded-json.ts'
+
+export { type Decoded, nestingMax } from './bounded-json.ts'
 
 /** The WebSocket subprotocol that both sides must name. */
 export const signalingProtocol = 'wepaxos.signal.v1'
@@ -17,8 +20,6 @@ export type SignalPeerId = Branded<'SignalPeerId'>
 export const idPattern = /^[A-Za-z0-9_-]{16,64}$/
 /** Resume tokens of the server and tokens for its `authorize` hook are at most so long. */
 export const tokenLengthMax = 4_096
-/** Objects and arrays within each other, counted over the whole message. */
-export const nestingMax = 16
 
 export function isRoomId(value: unknown): value is SignalRoomId {
   return typeof value === 'string' && idPattern.test(value)
@@ -88,6 +89,8 @@ export type ServerMessage =
   | { readonly type: 'pong' }
   /** All but `unknown-peer` are followed by the close code that belongs to them. `to`: of the signal that was not sent. */
   | { readonly type: 'error'; readonly code: SignalErrorCode; readonly to?: SignalPeerId }
+  /** Fresh credentials, before those of the welcome (or of the last such message) expire. */
+  | { readonly type: 'ice'; readonly ice: readonly IceServer[] }
   /** The server is about to stop: come back after so long, plus a random while. */
   | { readonly type: 'drain'; readonly retryAfterMs: number }
 
@@ -124,15 +127,12 @@ export const closeCodeOfError = {
   'too-many-messages': closeCodes.rate,
   'too-many-sockets': closeCodes.rate,
   'too-many-connects': closeCodes.rate,
+  /** On the y-webrtc path only. */
+  'too-many-topics': closeCodes.policy,
 } as const satisfies Record<string, CloseCode>
 
 export type FatalErrorCode = keyof typeof closeCodeOfError
 export type SignalErrorCode = FatalErrorCode | 'unknown-peer'
-
-export type Decoded<Message> =
-  | { readonly ok: true; readonly message: Message }
-  /** For logs and tests: which rule was broken. Never quotes what came. */
-  | { readonly ok: false; readonly problem: string }
 
 export function encodeMessage(message: ClientMessage | ServerMessage): string {
   return JSON.stringify(message)
@@ -182,9 +182,8 @@ export function decodeServerMessage(text: string): Decoded<ServerMessage> {
       if (!isToken(resume)) return refuse('welcome.resume is no token')
       if (limits === undefined) return refuse('welcome.limits is incomplete')
       if (ice === undefined) return accept({ type: 'welcome', you, peers, resume, limits })
-      if (!Array.isArray(ice)) return refuse('welcome.ice is no list')
-      const servers = ice.map(decodeIceServer).filter((server) => server !== undefined)
-      if (servers.length < ice.length) return refuse('welcome.ice has an entry that is no ICE server')
+      const servers = decodeIceServers(ice)
+      if (servers === undefined) return refuse('welcome.ice is no list of ICE servers')
       return accept({ type: 'welcome', you, peers, resume, limits, ice: servers })
     }
     case 'peer-joined': {
@@ -210,6 +209,10 @@ export function decodeServerMessage(text: string): Decoded<ServerMessage> {
       if (to !== undefined && !isPeerId(to)) return refuse('error.to is no id')
       return accept({ type: 'error', code, ...(to === undefined ? {} : { to }) })
     }
+    case 'ice': {
+      const servers = decodeIceServers(fields['ice'])
+      return servers === undefined ? refuse('ice.ice is no list of ICE servers') : accept({ type: 'ice', ice: servers })
+    }
     case 'drain': {
       const { retryAfterMs } = fields
       if (!isCount(retryAfterMs)) return refuse('drain.retryAfterMs is no duration')
@@ -218,58 +221,6 @@ export function decodeServerMessage(text: string): Decoded<ServerMessage> {
     default:
       return refuse('unknown type')
   }
-}
-
-type Fields = Readonly<Record<string, unknown>>
-
-function accept<Message>(message: Message): { readonly ok: true; readonly message: Message } {
-  return { ok: true, message }
-}
-
-function refuse(problem: string): { readonly ok: false; readonly problem: string } {
-  return { ok: false, problem }
-}
-
-/** Parses an object whose nesting is bounded before anything recursive sees it. */
-function parseRecord(text: string): Decoded<Fields> {
-  if (isNestedDeeper(text, nestingMax)) return refuse(`nested deeper than ${nestingMax}`)
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    return refuse('no JSON')
-  }
-  if (!isRecord(value)) return refuse('no JSON object')
-  // JSON.parse makes an own field of this name; the copies that decoders make must not turn it into a prototype.
-  if (Object.hasOwn(value, '__proto__')) return refuse('unknown field __proto__')
-  // No prototype: a field that did not come over the wire is undefined, whatever its name.
-  return accept(Object.assign(Object.create(null), value) as Fields)
-}
-
-/** Looks at brackets outside of strings only; broken JSON is the parser's to find. */
-function isNestedDeeper(text: string, depthMax: number): boolean {
-  let depth = 0
-  let inString = false
-  for (let at = 0; at < text.length; at++) {
-    const character = text[at]
-    if (inString) {
-      if (character === '\\') at++
-      else if (character === '"') inString = false
-    } else if (character === '"') inString = true
-    else if (character === '{' || character === '[') {
-      depth++
-      if (depth > depthMax) return true
-    } else if (character === '}' || character === ']') depth--
-  }
-  return false
-}
-
-function hasOtherFields(fields: Fields, known: readonly string[]): boolean {
-  return Object.keys(fields).some((field) => !known.includes(field))
-}
-
-function isRecord(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isPayload(value: unknown): value is SealedPayload {
@@ -300,6 +251,12 @@ function decodeLimits(value: unknown): AnnouncedLimits | undefined {
   if (!isCount(messageBytesMax) || !isCount(messagesPerSecond) || !isCount(messagesBurst)) return undefined
   if (!isCount(roomSocketsMax) || !isCount(resumeMs)) return undefined
   return { messageBytesMax, messagesPerSecond, messagesBurst, roomSocketsMax, resumeMs }
+}
+
+function decodeIceServers(value: unknown): readonly IceServer[] | undefined {
+  if (!Array.isArray(value)) return undefined
+  const servers = value.map(decodeIceServer).filter((server) => server !== undefined)
+  return servers.length === value.length ? servers : undefined
 }
 
 function decodeIceServer(value: unknown): IceServer | undefined {

@@ -792,6 +792,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     })
     await this.#closeRest()
     await engine.erase()
+    for (const { storage } of this.#lostDisks.splice(0)) await storage.erase()
     this.#onChanged()
   }
 
@@ -799,6 +800,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     await this.#closeRest()
     await this.#replacement
     await this.#engine?.close()
+    await this.#storage?.close() // where the engine failed, and left it to its owner
     for (const { storage } of this.#lostDisks.splice(0)) await storage.close()
     this.#onChanged()
   }

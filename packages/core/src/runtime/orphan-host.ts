@@ -108,6 +108,11 @@ class HostedReplica {
   /** Out of the member list by a barrier, as soon as the others can do without it. */
   #leave(engine: Engine): void {
     if (this.#ended !== null) return
+    if (engine.pendingCount > 0) {
+      // what its page had in doubt goes first: nobody else has it
+      this.#stopTimer = this.#options.clock.after(leaveMs, () => this.#leave(engine))
+      return
+    }
     this.#leaving = true
     this.#orphan.onWanted = null
     try {

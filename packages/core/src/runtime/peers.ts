@@ -148,7 +148,8 @@ export class Peers {
 
   tick(now: number): void {
     for (const [id, peer] of this.#peers) {
-      if (peer.accepted || peer.shunned !== null || now - peer.helloAt < requestMs) continue
+      // who is shunned may not have heard why
+      if (peer.accepted || now - peer.helloAt < requestMs) continue
       peer.helloAt = now
       this.#sayHello(id)
     }
@@ -305,7 +306,10 @@ export class Peers {
     if (hello.machine !== machine.name || hello.machineVersion !== machine.version) {
       this.#host.refuse('another-machine')
       const theirs = `${hello.machine}@${hello.machineVersion}`
-      logger.warn('a peer runs another state machine', { from, theirs, ours: `${machine.name}@${machine.version}` })
+      if (peer.run !== hello.run) {
+        logger.warn('a peer runs another state machine', { from, theirs, ours: `${machine.name}@${machine.version}` })
+      }
+      peer.run = hello.run
       return
     }
     if (hello.cluster !== null && running !== null && hello.cluster !== running.application.cluster) {

@@ -3,9 +3,11 @@
 
 /**
  * On the channel named after the slot's database: `ping`: is the owner awake? `pong`: it is. `want`: the page that owned the
- * slot before is back. `closing`: it gets it soon.
+ * slot before is back. `closing`: it gets it soon. `whose?`: does the owner only keep it for a page that is gone? `spare`: it
+ * does, and would give it to another; `own`: it does not.
  */
-export type SlotMessage = 'ping' | 'pong' | 'want' | 'closing'
+const messages = ['ping', 'pong', 'want', 'closing', 'whose?', 'spare', 'own'] as const
+export type SlotMessage = (typeof messages)[number]
 
 /** One listener and speaker on a slot's channel. It does not hear itself, but others of the same page. */
 export class SlotChannel {
@@ -30,7 +32,7 @@ export class SlotChannel {
 }
 
 function isSlotMessage(data: unknown): data is SlotMessage {
-  return data === 'ping' || data === 'pong' || data === 'want' || data === 'closing'
+  return messages.some((message) => message === data)
 }
 
 /** On the channel of a scope: a page took that slot. */

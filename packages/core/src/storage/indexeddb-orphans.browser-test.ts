@@ -315,6 +315,26 @@ describe('a page that comes back', () => {
     expect(await nameIn(storage)).toBe('new')
   })
 
+  test('is any page that has none: a new one gets what another keeps for a page that is gone, before there is one more', async () => {
+    const name = freshName()
+    const dead = await ownerFrame(name, 'an orphan')
+    const here = await openHere(name)
+    await here.write(named('of the watcher'))
+    const watching = watch({ name })
+    dead.remove()
+    const orphan = await adopted(watching)
+    orphan.onWanted = () => void orphan.storage.close()
+    const open = async () => {
+      sessionStorage.clear() // a new tab remembers nothing
+      const page = await openFrame()
+      return closing(await page.module.indexedDbStorage({ name }).open(scope))
+    }
+    expect(await nameIn(await open())).toBe('an orphan')
+    // there is no spare one left: the next page begins a new replica, and the owners keep theirs
+    expect(await nameIn(await open())).toBe(undefined)
+    expect(watching.orphans).toHaveLength(1)
+  })
+
   test('as a reload next to a page that watches, gets its own slot every time', async () => {
     const name = freshName()
     const tab = await openTab()

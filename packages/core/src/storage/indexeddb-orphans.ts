@@ -151,6 +151,7 @@ class SlotWatch {
       wanted.abort()
       return true
     }
+    lock.isSpare = () => true
     await pause(this.#settings.graceMs, signal, wanted.signal)
     if (isOff()) {
       await lock.release()
@@ -169,6 +170,7 @@ class SlotWatch {
       return 'wanted'
     }
     const orphan: Orphan = { storage, onWanted: null }
+    lock.isSpare = () => orphan.onWanted !== null
     let told = false
     lock.onWanted = () => {
       if (orphan.onWanted === null) return false

@@ -22,6 +22,8 @@ export class SlotLock {
   onStolen: (() => void) | null = null
   /** Called when a page says that the slot is its own; tells whether that page may have it soon. */
   onWanted: (() => boolean) | null = null
+  /** Whether this page only keeps the slot for one that is gone, and would give it to another. */
+  isSpare: () => boolean = () => false
   /** Resolves when this page has the lock no more, whatever the reason. */
   readonly ended: Promise<void>
   readonly #letGo: () => void
@@ -34,6 +36,7 @@ export class SlotLock {
     this.#letGo = letGo
     this.#channel = new SlotChannel(databaseName, (said) => {
       if (said === 'ping') this.#channel.say('pong')
+      else if (said === 'whose?') this.#channel.say(this.isSpare() ? 'spare' : 'own')
       else if (said === 'want' && this.onWanted?.() === true) this.#channel.say('closing')
     })
     heldByThisPage.add(this)
@@ -123,6 +126,31 @@ export class ReplicaSlots {
         else reject(new WepaxosError('NotSupported', 'this page may not use Web Locks', { databaseName }, error))
       })
     })
+  }
+
+  /** Those of the held slots whose owners only keep them for pages that are gone. Who does not answer in time keeps its own. */
+  async spare(held: Iterable<number>, withinMs: number): Promise<number[]> {
+    const spare: number[] = []
+    const asked = [...held].filter((slot) => !this.isHeldByThisPage(slot))
+    await Promise.all(
+      asked.map(
+        (slot) =>
+          new Promise<void>((resolve) => {
+            const end = () => {
+              clearTimeout(timer)
+              channel.close()
+              resolve()
+            }
+            const channel = new SlotChannel(this.databaseName(slot), (said) => {
+              if (said === 'spare') spare.push(slot)
+              if (said === 'spare' || said === 'own') end()
+            })
+            const timer = setTimeout(end, withinMs)
+            channel.say('whose?')
+          }),
+      ),
+    )
+    return spare.sort((left, right) => left - right)
   }
 
   /**

@@ -72,6 +72,9 @@ const reloadWaitMs = 1_000
 /** The same while somebody who took the replica in says that it is giving it back. */
 const givenBackMs = 3_000
 
+/** For how long a new page waits to hear which replicas are kept for pages that are gone. */
+const answerMs = 150
+
 /** How often the reloaded page says so meanwhile. */
 const wantMs = 50
 
@@ -104,8 +107,9 @@ function askToPersist(): void {
 }
 
 /**
- * The replica that this tab had, else the free one with the lowest number that has state, else the lowest number that is
- * free. Locks are asked for, never waited for, but for the one which a reload is about to free.
+ * The replica that this tab had, else the free one with the lowest number that has state, else one that another page keeps
+ * for a page that is gone, else the lowest number that is free. Locks are asked for, never waited for, but for those that
+ * somebody is about to free.
  */
 async function takeReplica(slots: ReplicaSlots, settings: WatchSettings): Promise<IndexedDbReplica> {
   /** A free slot with a database and nothing in it: the place for a new replica, when no other is found. */
@@ -133,6 +137,17 @@ async function takeReplica(slots: ReplicaSlots, settings: WatchSettings): Promis
       } else {
         await replica?.close()
       }
+    }
+    // Before there is a new replica more, one that lost its page and is kept by another.
+    for (const slot of await slots.spare(taken, answerMs)) {
+      const lock = await waitForOwn(slots, slot)
+      if (lock === undefined) continue
+      const replica = await IndexedDbReplica.open(slots, lock, settings, 'existing')
+      if (replica?.hasState) {
+        await spare?.close()
+        return replica
+      }
+      await replica?.close()
     }
     for (let slot = 0; slot < slotsMax; slot += 1) {
       if (slot === spare?.slot) return spare
