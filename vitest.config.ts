@@ -60,7 +60,13 @@ export default defineConfig(async () => {
           // A dependency that is found only while tests run makes Vite reload the page under them. So the search starts
           // from the sources too, not only from the tests. (`include` can not name them: under pnpm the dependencies of
           // the packages do not resolve from the root.)
-          optimizeDeps: { entries: ['packages/{core,webrtc-transport}/{src,testing}/**/*.ts', '!**/*.test.ts'] },
+          optimizeDeps: {
+            entries: [
+              'packages/{core,webrtc-transport}/{src,testing}/**/*.ts',
+              'signaling-server/testing/y-webrtc-client.ts',
+              '!**/*.test.ts',
+            ],
+          },
           test: {
             name: 'browser',
             include: ['**/*.browser-test.ts'],

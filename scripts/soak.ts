@@ -1,23 +1,26 @@
 // `npm run soak -- NAME [--rounds N]`: the long checks, each by its name. Each ends with one JSON line of its figures
 // (`{"check": …, "rounds": …, "failures": 0, …}`) and exits non-zero when it failed.
 import { parseArgs } from 'node:util'
-import { addFigures, noFigures } from '../packages/core/sim/report.ts'
-import { simulate } from '../packages/core/sim/simulate.ts'
-import { soakCodec } from '../packages/core/sim/soak-codec.ts'
+
+type Figures = Readonly<Record<string, number>>
 
 interface Check {
   readonly says: string
   readonly roundsDefault: number
-  /** Throws at the first failure; returns figures. */
-  run(rounds: number): Promise<Readonly<Record<string, number>>>
+  /** Throws at the first failure; returns figures. Brings its own code only when it is run. */
+  run(rounds: number): Promise<Figures>
 }
+
+const fresh = () => Math.floor(Math.random() * 1e9)
 
 const checks: Readonly<Record<string, Check>> = {
   sim: {
     says: 'simulated clusters of 3, 5 and 7 replicas, one fresh seed a round',
     roundsDefault: 500,
     async run(rounds) {
-      const first = Math.floor(Math.random() * 1e9)
+      const { addFigures, noFigures } = await import('../packages/core/sim/report.ts')
+      const { simulate } = await import('../packages/core/sim/simulate.ts')
+      const first = fresh()
       const totals = noFigures()
       for (let round = 0; round < rounds; round++) {
         const replicas = [3, 5, 7][round % 3] ?? 3
@@ -27,10 +30,59 @@ const checks: Readonly<Record<string, Check>> = {
       return { firstSeed: first, ...totals }
     },
   },
+  kills: {
+    says: 'three browsers under load: renderers and whole browsers are killed, so many of each',
+    roundsDefault: 50,
+    run: async (rounds) => (await import('./soak/kills.ts')).soakKills(rounds),
+  },
+  'power-cut': {
+    says: 'what a power cut leaves of an IndexedDB log, strict and relaxed',
+    roundsDefault: 1_000,
+    run: async (rounds) => (await import('./soak/power-cut.ts')).soakPowerCut(rounds),
+  },
+  quota: {
+    says: 'the quota of one of three browsers runs out in the middle of the work, and comes back',
+    roundsDefault: 10,
+    run: async (rounds) => (await import('./soak/quota.ts')).soakQuota(rounds),
+  },
+  rollback: {
+    says: 'disks that come back older, damaged or empty, one fresh seed a round',
+    roundsDefault: 1_000,
+    run: async (rounds) => (await import('./soak/rollback.ts')).soakRollback(rounds),
+  },
+  edge: {
+    says: 'an edge replica and two browsers: both browsers die, then the edge replica again and again',
+    roundsDefault: 20,
+    run: async (rounds) => (await import('./soak/edge.ts')).soakEdge(rounds),
+  },
+  attacks: {
+    says: 'a hostile signaling server against rooms, one way of attack a round',
+    roundsDefault: 1_000,
+    run: async (rounds) => (await import('../packages/webrtc-transport/testing/soak-attacks.ts')).soakAttacks(rounds),
+  },
   fuzz: {
-    says: 'random and mutated frames and records for each decoder of the core: refused, never thrown through',
+    says: 'random and mutated bytes for each decoder of the core and of the signaling: refused, never thrown through',
     roundsDefault: 200_000,
-    run: (rounds) => Promise.resolve(soakCodec(rounds, Math.floor(Math.random() * 1e9))),
+    async run(rounds) {
+      const { soakCodec } = await import('../packages/core/sim/soak-codec.ts')
+      const { soakSignalingDecoders } = await import('./soak-signaling/decoders.ts')
+      return { ...soakCodec(rounds, fresh()), ...(await soakSignalingDecoders(rounds)) }
+    },
+  },
+  'signaling-load': {
+    says: 'a signaling server under 5,000 sockets, slow ones, floods and garbage (one round is all of it)',
+    roundsDefault: 1,
+    async run(rounds) {
+      const { soakSignalingLoad } = await import('./soak-signaling/load.ts')
+      let figures: Figures = {}
+      for (let round = 0; round < rounds; round++) figures = await soakSignalingLoad()
+      return figures
+    },
+  },
+  redis: {
+    says: 'signaling servers over one Redis: peers of different processes meet, those of a killed one go',
+    roundsDefault: 5,
+    run: async (rounds) => (await import('./soak-signaling/redis.ts')).soakRedis(rounds),
   },
 }
 
@@ -40,7 +92,7 @@ const check = name !== undefined && Object.hasOwn(checks, name) ? checks[name] :
 if (check === undefined) {
   console.error('npm run soak -- NAME [--rounds N]')
   for (const [known, { says, roundsDefault }] of Object.entries(checks)) {
-    console.error(`  ${known.padEnd(8)} ${says} (${roundsDefault} rounds)`)
+    console.error(`  ${known.padEnd(16)} ${says} (${roundsDefault} rounds)`)
   }
   process.exit(2)
 }

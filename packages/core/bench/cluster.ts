@@ -102,6 +102,7 @@ export async function openEngines(load: Load, pipe = pipeOf(load)): Promise<Engi
         ...pipe,
         randomBytes: (count) => crypto.getRandomValues(new Uint8Array(count)),
         logger: { debug() {}, warn() {} },
+        isHosted: false,
         inPlaceOf: [],
         readersPropose: false,
         listener: {

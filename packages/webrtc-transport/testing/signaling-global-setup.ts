@@ -66,6 +66,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 async function start(port: number): Promise<Running> {
   // All pages of a test run come from one address, and faster than people do.
   const server = createSignalingServer({
+    yWebrtcPath: '/y',
     host: '127.0.0.1',
     port,
     addressConnectsPerMinute: 10_000,

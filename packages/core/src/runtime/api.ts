@@ -228,7 +228,8 @@ export interface Replica<C extends Commands, Q extends Queries> extends AsyncDis
   readonly presence: Presence
   /**
    * The commands that were proposed before this opening and had no result then, in order, whoever waited for them is gone:
-   * each gets its result now, or is proposed again, and takes effect once. They keep their keys.
+   * each gets its result now, or is proposed again, and takes effect once. They keep their keys. (What another page hosted
+   * meanwhile, see `orphans`, was answered there: `outcome(key)` tells.)
    */
   readonly carriedOver: readonly Handle<CommandResult>[]
   /** Calls `listener` now and after each change of the selected value; the returned function ends that. */

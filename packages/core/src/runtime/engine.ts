@@ -49,6 +49,8 @@ export interface EngineOptions {
   readonly clock: Clock
   readonly timeouts: ProtocolTimeouts
   readonly start: 'found' | 'join'
+  /** It lost its own page and is run beside another replica: it stays what it was, whatever that one is. */
+  readonly isHosted: boolean
   /** Replicas whose disks were lost, and whose place this one takes: the others are asked to take them out. */
   readonly inPlaceOf: readonly ReplicaId[]
   readonly membership: MembershipOptions
@@ -236,9 +238,10 @@ export class Engine {
   }
 
   /** Reads the storage and goes on from there; founds or joins where there is nothing. Throws what findOnDisk throws. */
-  static async open(options: EngineOptions): Promise<Engine> {
-    const contents = await options.storage.read()
-    const found = findOnDisk(options.machine, contents)
+  static async open(given: EngineOptions): Promise<Engine> {
+    const contents = await given.storage.read()
+    const found = findOnDisk(given.machine, contents)
+    const options = given.isHosted && found !== null ? asItWas(given, found) : given
     const self = found?.self ?? replicaIdFromBytes(options.randomBytes(16))
     const engine = new Engine(options, self, found)
     if (found !== null) engine.#resume(found)
@@ -334,6 +337,12 @@ export class Engine {
     return this.#queue.durableWrites
   }
 
+  /** Whether enough voters can be reached to decide anything. */
+  get reachesQuorum(): boolean {
+    const { protocol } = this
+    return protocol !== null && reachableVoters(protocol) >= protocol.quorums.slow
+  }
+
   get counts(): { readonly fastPath: number; readonly slowPath: number; readonly recoveries: number } {
     return this.#counts
   }
@@ -420,8 +429,10 @@ export class Engine {
     const failed = this.#state.kind === 'failed'
     if (!failed) this.#keepProposals('queued')
     this.#outbox.flush()
-    this.#queue.flush(true)
+    const finished = failed ? Promise.resolve() : this.#queue.finish()
     this.#stop({ kind: 'closed' }, new WepaxosError('Closed', 'the replica was closed'))
+    // a write that failed in the end is said by nobody: the replica is closed, and what is not on disk was not answered
+    await finished.catch(() => {})
     if (!failed) await this.#options.storage.close()
   }
 
@@ -504,7 +515,8 @@ export class Engine {
     const others = running?.members.voters.filter((id) => id !== this.self) ?? []
     const accepted = new Set(this.#peers.accepted)
     const now = this.#options.clock.now()
-    if (others.some((id) => accepted.has(id))) this.#hesitatesSince ??= now
+    if (!others.some((id) => accepted.has(id))) this.#hesitatesSince = null
+    else this.#hesitatesSince ??= now
     const waited = this.#hesitatesSince !== null && now - this.#hesitatesSince >= hesitateMs
     this.#hesitates = !waited && others.some((id) => !accepted.has(id))
     return this.#hesitates
@@ -1179,6 +1191,11 @@ export class Engine {
     for (const { reject } of this.#checkpointWaiters.splice(0)) reject(why)
     this.#changed = true
   }
+}
+
+function asItWas(options: EngineOptions, { self, members }: FoundReplica): EngineOptions {
+  const wanted = members.voters.includes(self) ? 'voter' : 'observer'
+  return { ...options, start: 'join', membership: { ...options.membership, wanted, steady: false } }
 }
 
 function storageFailure(reason: unknown): WepaxosError {

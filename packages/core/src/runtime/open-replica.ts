@@ -259,7 +259,8 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     this.#onChanged()
     this.#watchSpace()
     const { storage, transport, partition, orphans } = this.#options
-    if (orphans === 'ignore' || storage.watchOrphans === undefined || this.#closed) return
+    if (orphans === 'ignore' || transport.mayVote === false || storage.watchOrphans === undefined || this.#closed)
+      return
     const scope = { room: transport.room, partition }
     this.#stopWatchingOrphans = storage.watchOrphans(scope, (orphan) => this.#orphans.adopt(orphan))
   }
@@ -300,6 +301,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       randomBytes,
       timeouts: this.#timeouts,
       // who was here before has peers that know the partition, or else nobody does: never a second founding
+      isHosted: false,
       start: isNew ? (start ?? (transport.founded ? 'found' : 'join')) : 'join',
       inPlaceOf: this.#lostDisks.flatMap(({ error }) => {
         const { replica } = error.details
@@ -328,6 +330,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     const unheard: ProposalListener = { committed: ignore, done: ignore, failed: ignore }
     return Engine.open({
       ...this.#engineOptions(storage),
+      isHosted: true,
       inPlaceOf: [],
       listener: { onChanged: changed, onExecuted: ignore, onCheckpoint: ignore, onCarriedOver: () => unheard },
     })
@@ -342,10 +345,16 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   }
 
   /** The engine found out, from its peers, that its disk came back older. */
-  async #replaceEngine(error: WepaxosError): Promise<void> {
-    const before = this.#running
+  async #replaceEngine(before: Engine): Promise<void> {
     const storage = this.#storage
-    if (this.#replacing || storage === null) return
+    if (storage === null || before.state.kind !== 'failed') return
+    const { error } = before.state
+    if (before.members.voters.every((id) => id === before.self)) {
+      // nobody can let a new one in: what is here is for the owner to judge
+      this.#failedForGood = true
+      await storage.close()
+      return
+    }
     this.#replacing = true
     this.#storage = null
     this.#carriedOver = []
@@ -377,13 +386,17 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   }
 
   #watchSpace(): void {
+    const again = () => {
+      if (!this.#closed) this.#stopSpaceTimer = this.#clock.after(spaceMs, () => this.#watchSpace())
+    }
     const storage = this.#storage
-    if (storage?.space === undefined) return
-    void storage.space().then((space) => {
-      if (this.#closed) return
-      this.#space = space
-      this.#stopSpaceTimer = this.#clock.after(spaceMs, () => this.#watchSpace())
-    })
+    if (storage === null) again()
+    else {
+      void storage.space?.().then((space) => {
+        this.#space = space
+        again()
+      })
+    }
   }
 
   get #running(): Engine {
@@ -636,7 +649,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     const engine = this.#engine
     if (engine === null) return
     if (engine.state.kind === 'failed' && isLostDisk(engine.state.error) && !this.#closed && !this.#failedForGood) {
-      this.#replacement = this.#replaceEngine(engine.state.error)
+      if (!this.#replacing) this.#replacement = this.#replaceEngine(engine)
     }
     this.#eraseLostDisks()
     const known = this.#replacing || this.#lostDisks.length > 0 ? this.#statusWithout(engine) : statusOf(engine)
@@ -791,8 +804,9 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       check()
     })
     await this.#closeRest()
+    const { isInPlace } = engine
     await engine.erase()
-    for (const { storage } of this.#lostDisks.splice(0)) await storage.erase()
+    for (const { storage } of this.#lostDisks.splice(0)) await (isInPlace ? storage.erase() : storage.close())
     this.#onChanged()
   }
 

@@ -73,10 +73,7 @@ class HostedReplica {
     this.#orphan = orphan
     this.#options = options
     this.#onEnd = onEnd
-    // once it is on its way out of the member list, its page is better off with a new replica
-    orphan.onWanted = () => {
-      if (!this.#leaving) void this.close()
-    }
+    orphan.onWanted = () => this.#giveBack()
     if (waitMs === 0) this.#opening = this.#open()
     else
       this.#stopTimer = options.clock.after(waitMs, () => {
@@ -113,15 +110,23 @@ class HostedReplica {
       this.#stopTimer = this.#options.clock.after(leaveMs, () => this.#leave(engine))
       return
     }
-    this.#leaving = true
-    this.#orphan.onWanted = null
     try {
       engine.startLeaving()
+      this.#leaving = true
+      // on its way out of the member list: its page is better off with a new replica
+      this.#orphan.onWanted = engine.reachesQuorum ? null : () => this.#giveBack()
     } catch (error) {
       if (!(error instanceof WepaxosError)) throw error // Closed, LastMember, QuorumUnavailable: later, perhaps
     }
     this.#stopTimer = this.#options.clock.after(leaveMs, () => this.#leave(engine))
     this.#look()
+  }
+
+  #giveBack(): void {
+    const engine = this.#engine
+    if (this.#leaving && engine?.reachesQuorum === true) return // the barrier may be under way
+    engine?.stopLeaving()
+    void this.close()
   }
 
   #look(): void {

@@ -116,9 +116,10 @@ export class Peers {
   }
 
   disconnected(peer: ReplicaId): void {
+    const wasAccepted = this.#peers.get(peer)?.accepted === true
     this.#peers.delete(peer)
     this.#outbox.forget(peer)
-    this.#host.push({ kind: 'disconnected', peer })
+    if (wasAccepted) this.#host.push({ kind: 'disconnected', peer })
     if (this.#fetcher.peer === peer) this.#fetcher.stop()
     this.#host.disconnected(peer)
     this.#host.changed()
@@ -211,6 +212,7 @@ export class Peers {
       const { epoch, writes } = readFrameHead(reader)
       if (epoch === controlEpoch) {
         while (reader.remaining > 0) this.#receiveControl(from, peer, readControlMessage(reader))
+        if (peer.accepted) this.#options.disks.heard(from, writes)
         return
       }
       if (!peer.accepted) {
@@ -340,7 +342,10 @@ export class Peers {
    */
   #compareDisks(from: ReplicaId, peer: Peer, hello: Hello): boolean {
     const { self, run, writesAtOpen, disks } = this.#options
-    for (const disk of hello.disksHeard) {
+    // what it says of others counts from those alone who share this partition, and whose word may stop a voter
+    const cluster = this.#host.run()?.application.cluster
+    const counts = peer.mayVote && cluster !== undefined && hello.cluster === cluster
+    for (const disk of counts ? hello.disksHeard : []) {
       if (disk.replica !== self) this.#learn(disk)
       else if (disk.run !== run && disk.writes > writesAtOpen) {
         throw new WepaxosError(

@@ -58,6 +58,8 @@ export class WriteQueue {
   #durableWrites: number
   #gathering = nothing()
   #inFlight: Gathering | null = null
+  /** Settles with the batch in flight; never rejects. */
+  #landed: Promise<void> = Promise.resolve()
   #stopped = false
   #idleWaiters: (() => void)[] = []
 
@@ -148,7 +150,7 @@ export class WriteQueue {
     this.#gathering = nothing()
     const sealed = this.#seal.sealed(toWriteBatch(batch))
     const { writes } = this.#seal
-    this.#storage.write(sealed).then(
+    this.#landed = this.#storage.write(sealed).then(
       () => {
         this.#durableWrites = writes
         this.#written(batch)
@@ -172,6 +174,16 @@ export class WriteQueue {
     this.stop()
     this.#wakeIdle()
     if (!stopped) this.#onFailed(reason)
+  }
+
+  /** The last write: all that has gathered by now, behind what is under way. Nothing is called, and nothing comes after it. */
+  async finish(): Promise<void> {
+    const rest = this.#gathering
+    const isOver = this.#stopped
+    this.#stopped = true
+    this.#gathering = nothing()
+    await this.#landed
+    if (!isOver && !rest.empty) await this.#storage.write(this.#seal.sealed(toWriteBatch(rest)))
   }
 
   /** Nothing is written or called from now on: what has not been written is as if it had never been. */
