@@ -1,6 +1,7 @@
 // [SE4] Commands that had no result when their replica stopped, on simulated time.
 import { describe, expect, it } from 'vitest'
 import { must } from '../src/lib/assert.ts'
+import { FaultyDisk } from '../testing/faulty-disk.ts'
 import { agree, Stage } from './stage.ts'
 
 describe('[SE4] commands in doubt', () => {
@@ -127,6 +128,28 @@ describe('[SE4] commands in doubt', () => {
     await expect(handles[39]?.done).rejects.toMatchObject({ code: 'OutcomeUnknown' })
     const again = await stage.open('a')
     expect(again.carriedOver.length).toBe(40)
+  })
+
+  it('a close in the middle of a slow write keeps all of it too', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const a = await stage.open('a', { storage: disk, orphans: 'ignore' })
+    await stage.open('b')
+    await stage.open('c')
+    await stage.until(() => a.members.filter(({ role }) => role === 'voter').length === 3)
+    stage.kill('b')
+    stage.kill('c')
+    await stage.until(() => a.status.kind === 'no-quorum')
+    disk.hold()
+    for (let n = 0; n < 10; n++) a.mutate.set(`first${n}`, n)
+    await stage.pass(200)
+    for (let n = 0; n < 60; n++) a.mutate.set(`more${n}`, n)
+    await stage.pass(200)
+    const closing = a.close()
+    stage.world.at(50, () => disk.resume())
+    await stage.when(closing)
+    const again = await stage.open('a', { storage: disk, orphans: 'ignore' })
+    expect(again.carriedOver.length).toBe(70)
   })
 
   it("with offlineWrites: 'reject' a command without a quorum is refused at the call, and nothing is kept", async () => {

@@ -1,8 +1,11 @@
 // What becomes of a replica whose disk is damaged, empty or older when it is opened again, on simulated time.
 import { describe, expect, it } from 'vitest'
 import { Writer } from '../src/codec/bytes.ts'
+import { controlEpoch, writeControlMessage, writeFrameHead } from '../src/codec/message.ts'
 import { must } from '../src/lib/assert.ts'
+import { replicaId } from '../src/protocol/ids.ts'
 import { hesitateMs } from '../src/runtime/engine.ts'
+import type { Transport } from '../src/runtime/transport.ts'
 import { identityName } from '../src/runtime/write-queue.ts'
 import { diskDamages } from '../testing/disk-records.ts'
 import { FaultyDisk } from '../testing/faulty-disk.ts'
@@ -224,4 +227,135 @@ describe('a replica whose disk is lost', () => {
     const refusals = [a, b, c].map((one) => one.stats().refused['not-retired'] ?? 0)
     expect(Math.max(...refusals)).toBeGreaterThan(0)
   })
+
+  it('a link to the run before, not noticed as dead yet, is no older disk', async () => {
+    const stage = new Stage()
+    const late = new LateTransport(stage.network.transport('a', true))
+    const a = await stage.open('a', { transport: late.transport })
+    const b = await stage.open('b')
+    const c = await stage.open('c')
+    await stage.until(() => [a, b, c].every((one) => one.status.kind === 'ready' && votersOf(one).length === 3))
+    await writes(stage, [a, b, c], 9)
+    await stage.pass(200)
+    late.hold(c.id)
+    stage.kill('c')
+    const back = await stage.open('c')
+    await stage.until(() => back.status.kind === 'ready')
+    await stage.when(b.mutate.increment('n').done)
+    await stage.when(b.checkpoint()) // b says Hello to all, and with it how far c's new run has come
+    await stage.pass(700)
+    late.release()
+    await stage.pass(20_000)
+    expect(back.id).toBe(c.id)
+    expect(back.status.kind).toBe('ready')
+    expect(votersOf(a)).toContain(c.id)
+  })
+
+  it('what a peer without the right to vote, or without this partition, says of disks costs nobody its state', async () => {
+    const stage = new Stage()
+    const [a, b, c] = await stage.cluster(3)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three replicas')
+    await stage.when(a.mutate.set('k', 1).done)
+    const ids = [a, b, c].map(({ id }) => replicaId(id))
+    const hello = new Writer()
+    writeFrameHead(hello, { epoch: controlEpoch, writes: 0 })
+    writeControlMessage(hello, {
+      type: 'Hello',
+      cluster: null,
+      machine: 'kv',
+      machineVersion: 1,
+      epoch: 0,
+      checkpointHash: null,
+      heard: true,
+      steady: false,
+      run: 1,
+      writesAtOpen: 0,
+      disksHeard: ids.map((replica) => ({ replica, run: 1, writes: 1_000_000_000 })),
+    })
+    const channel = stage.network.transport('stranger', false).attach({
+      partition: 'p',
+      replica: replicaId('e'.repeat(32)),
+      onConnected: (peer) => stage.world.at(1, () => channel.send(peer, hello.finish())),
+      onDisconnected() {},
+      onFrame() {},
+    })
+    await stage.pass(10_000)
+    expect([a, b, c].map(({ id }) => id)).toEqual(ids)
+    expect([a, b, c].map(({ status }) => status.kind)).toEqual(['ready', 'ready', 'ready'])
+  })
+
+  it('the only voter, whose disk came back older, stops: nobody could let another in, and what it holds may be the last', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const page = new FaultyPage(disk)
+    const a = await stage.open('a', { storage: page })
+    const observer = await stage.open('o', { role: 'observer' })
+    await stage.until(() => observer.status.kind === 'ready')
+    await writes(stage, [a], 3)
+    const image = disk.keep(0)
+    await writes(stage, [a], 6)
+    await stage.pass(1_000)
+    stage.kill('a')
+    page.die()
+    disk.restore(0, image)
+    const back = await stage.open('a', { storage: new FaultyPage(disk) })
+    await stage.until(() => back.status.kind === 'failed')
+    expect(back.status).toMatchObject({ error: { code: 'DamagedStorage', details: { reason: 'older' } } })
+    expect(disk.slots).toMatchObject([{ hasState: true }])
+  })
+
+  it('close() in the middle of beginning anew leaves nothing open', async () => {
+    const stage = new Stage()
+    const { a, b, c, disk, kill } = await threeWithDisk(stage)
+    await writes(stage, [a, b, c], 6)
+    const image = disk.keep(0)
+    await writes(stage, [a, b, c], 12)
+    await stage.pass(1_000)
+    kill()
+    disk.restore(0, image)
+    const anew = await stage.open('c', { storage: new FaultyPage(disk) })
+    let lost = false
+    anew.addEventListener('status', ({ detail }) => {
+      lost ||= detail.kind === 'joining' && detail.lost !== undefined
+    })
+    await stage.until(() => lost)
+    await stage.when(anew.close())
+    expect(anew.status.kind).toBe('closed')
+    expect(disk.slots.some(({ owned }) => owned)).toBe(false)
+    await stage.pass(1_000)
+    expect(disk.slots.some(({ owned }) => owned)).toBe(false)
+  })
 })
+
+/** A transport that can tell of one peer later than it happens, as a page notices late that another is gone. */
+class LateTransport {
+  readonly transport: Transport
+  #held: (() => void)[] = []
+  #peer: string | null = null
+
+  constructor(inner: Transport) {
+    const later = (peer: string, tell: () => void) => {
+      if (peer === this.#peer) this.#held.push(tell)
+      else tell()
+    }
+    this.transport = {
+      ...inner,
+      attach: (endpoint) =>
+        inner.attach({
+          ...endpoint,
+          onConnected: (peer) => later(peer, () => endpoint.onConnected(peer)),
+          onDisconnected: (peer) => later(peer, () => endpoint.onDisconnected(peer)),
+          onFrame: (peer, frame) => later(peer, () => endpoint.onFrame(peer, frame)),
+        }),
+    }
+  }
+
+  hold(peer: string): void {
+    this.#peer = peer
+  }
+
+  release(): void {
+    this.#peer = null
+    for (const tell of this.#held.splice(0)) tell()
+  }
+}

@@ -164,4 +164,43 @@ describe('[OR1] orphans', () => {
     expect(a.stats().hosted.length).toBe(2)
     await stage.when(a.mutate.set('k', 1).done)
   })
+
+  it('stay what they were, whatever the page that hosts them is', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const [pageB, pageO] = [new FaultyPage(disk), new FaultyPage(disk)]
+    const a = await stage.open('a')
+    const d = await stage.open('d')
+    const b = await stage.open('b', { storage: pageB })
+    await stage.until(() => [a, b, d].every(({ members }) => voters(members) === 3))
+    const observer = await stage.open('o', { storage: pageO, role: 'observer' })
+    await stage.until(() => a.members.length === 4 && observer.status.kind === 'ready')
+    stage.kill('b')
+    pageB.die()
+    await stage.until(() => observer.stats().hosted.includes(b.id as ReplicaId))
+    await stage.pass(10_000)
+    expect(a.members.find(({ id }) => id === b.id)?.role).toBe('voter')
+    expect(a.members.find(({ id }) => id === observer.id)?.role).toBe('observer')
+  })
+
+  it('that can not leave, for the quorum is away, are given back however late their page comes', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const timeouts = { silentMs: 5_000 }
+    const remote: KvReplica[] = []
+    for (const name of ['a', 'd', 'e']) remote.push(await stage.open(name, { timeouts }))
+    const [pageB, pageC] = [new FaultyPage(disk), new FaultyPage(disk)]
+    const b = await stage.open('b', { storage: pageB, timeouts })
+    const c = await stage.open('c', { storage: pageC, timeouts })
+    await stage.until(() => [...remote, b, c].every(({ members }) => voters(members) === 5))
+    for (const near of ['b', 'c']) for (const far of ['a', 'd', 'e']) stage.network.cut(near, far)
+    await stage.pass(6_000)
+    stage.kill('b')
+    pageB.die()
+    await stage.until(() => c.stats().hosted.includes(b.id as ReplicaId))
+    await stage.pass(8_000)
+    const storage = await stage.when(disk.want(0))
+    const back = await stage.open('b', { storage: { open: () => Promise.resolve(storage) }, timeouts })
+    expect(back.id).toBe(b.id)
+  })
 })
