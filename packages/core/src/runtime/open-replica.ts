@@ -349,8 +349,9 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     const storage = this.#storage
     if (storage === null || before.state.kind !== 'failed') return
     const { error } = before.state
-    if (before.members.voters.every((id) => id === before.self)) {
-      // nobody can let a new one in: what is here is for the owner to judge
+    const isOnlyVoter = before.members.voters.every((id) => id === before.self)
+    if (isOnlyVoter && Number(error.details['epoch']) <= before.epoch) {
+      // the list is not an old one, and nobody can let a new one in: what is here is for the owner to judge
       this.#failedForGood = true
       await storage.close()
       return

@@ -351,7 +351,7 @@ export class Peers {
         throw new WepaxosError(
           'DamagedStorage',
           `the disk came back older: it holds ${writesAtOpen} writes, and a peer has heard of ${disk.writes}`,
-          { reason: 'older', writes: writesAtOpen, heard: disk.writes, peer: from },
+          { reason: 'older', writes: writesAtOpen, heard: disk.writes, peer: from, epoch: hello.epoch },
         )
       }
     }

@@ -29,25 +29,37 @@ export class SlotLock {
   readonly #letGo: () => void
   readonly #channel: SlotChannel
   #stolen = false
+  /** A frozen page still gets messages, and can do nothing else: its disk and its timers stand still. */
+  #frozen = false
 
   constructor(slot: number, databaseName: string, letGo: () => void, ended: Promise<void>) {
     this.slot = slot
     this.databaseName = databaseName
     this.#letGo = letGo
     this.#channel = new SlotChannel(databaseName, (said) => {
+      if (this.#frozen) return
       if (said === 'ping') this.#channel.say('pong')
       else if (said === 'whose?') this.#channel.say(this.isSpare() ? 'spare' : 'own')
       else if (said === 'want' && this.onWanted?.() === true) this.#channel.say('closing')
     })
     heldByThisPage.add(this)
-    this.ended = ended.then(
-      () => this.#channel.close(),
-      () => {
-        this.#channel.close()
-        this.#stolen = true
-        this.onStolen?.()
-      },
-    )
+    const over = new AbortController()
+    // Workers have no document, and are frozen with their page.
+    const page: EventTarget | undefined = globalThis.document
+    const becomes = (frozen: boolean) => () => {
+      this.#frozen = frozen
+    }
+    page?.addEventListener('freeze', becomes(true), { signal: over.signal })
+    page?.addEventListener('resume', becomes(false), { signal: over.signal })
+    const end = () => {
+      over.abort()
+      this.#channel.close()
+    }
+    this.ended = ended.then(end, () => {
+      end()
+      this.#stolen = true
+      this.onStolen?.()
+    })
   }
 
   get stolen(): boolean {
