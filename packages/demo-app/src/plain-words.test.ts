@@ -4,6 +4,7 @@ import {
   adviseLeaving,
   adviseWithoutQuorum,
   describeError,
+  describeKept,
   describeStartFailure,
   describeStatus,
   formatDuration,
@@ -95,4 +96,17 @@ test('errors of any kind become text', () => {
 
 test('durations are shown with two or three digits', () => {
   expect([0.42, 12.6, 1234].map(formatDuration)).toEqual(['0.4 ms', '13 ms', '1.2 s'])
+})
+
+test('says how durable an answer is, and how much is kept', () => {
+  const space = { persisted: null, usedBytes: null, quotaBytes: null, writes: 3 }
+  expect(describeKept({ ...space, durability: 'strict' })).toBe('safe from power cuts')
+  expect(describeKept({ ...space, durability: 'relaxed', persisted: true, usedBytes: 2_621_440 })).toBe(
+    'safe from crashes, promised to stay, 2.5 MiB',
+  )
+  expect(describeKept({ ...space, durability: 'memory', persisted: false })).toBe('in memory only')
+})
+
+test('a reader link shows everything and changes nothing', () => {
+  expect(describeStatus({ kind: 'read-only' }, { members: members(3), slowQuorum: 2 }).label).toBe('Following')
 })

@@ -1,5 +1,5 @@
 // States and errors in plain words: what is the case, and what a person can do about it. No markup.
-import { type Member, type ReplicaId, type Status, WepaxosError } from '@wepaxos/core'
+import { type Member, type ReplicaId, type ReplicaStats, type Status, WepaxosError } from '@wepaxos/core'
 
 export interface StatusWords {
   /** One or two words, for a label. */
@@ -184,6 +184,14 @@ export function describeStartFailure(error: unknown): { readonly title: string; 
     default:
       return { title: 'The room could not be opened', advice: 'Reload to try again.' }
   }
+}
+
+/** How durable an answer is, and whether the browser keeps it when space runs short. */
+export function describeKept({ durability, persisted, usedBytes }: ReplicaStats['storage']): string {
+  const kept = { strict: 'safe from power cuts', relaxed: 'safe from crashes', memory: 'in memory only' }[durability]
+  const promise = persisted === true ? ', promised to stay' : ''
+  const used = usedBytes === null ? '' : `, ${(usedBytes / 1_048_576).toFixed(1)} MiB`
+  return `${kept}${promise}${used}`
 }
 
 export function count(number: number, noun: string): string {

@@ -1,7 +1,7 @@
 // What this replica can do right now and why, its figures, and the members it knows.
 import type { Member } from '@wepaxos/core'
 import { css, html, LitElement, nothing, type TemplateResult } from 'lit'
-import { describeStatus } from '../plain-words.ts'
+import { count, describeKept, describeStatus } from '../plain-words.ts'
 import { EventsController, StatsController } from '../replica-controller.ts'
 import type { RoomPresence } from '../room-presence.ts'
 import type { StoreReplica } from '../store.ts'
@@ -188,6 +188,18 @@ export class StatusPanel extends LitElement {
             >${stats.stateHash.slice(0, hashShown)}</code
           ><copy-button compact label="the state hash" .text=${stats.stateHash}></copy-button>
         </dd>
+        <dt>Kept on disk</dt>
+        <dd data-testid="kept" title="How durable an answer is, and whether the browser may delete this by itself when space runs short">
+          ${describeKept(stats.storage)}
+        </dd>
+        ${
+          stats.hosted.length === 0
+            ? nothing
+            : html`<dt>Also runs</dt>
+                <dd data-testid="hosted" title="Their own tabs died. They are run here until those are back, or have made place">
+                  ${count(stats.hosted.length, 'replica')} of closed tabs
+                </dd>`
+        }
       </dl>
       <h3>Members</h3>
       <ul data-testid="members">
