@@ -233,6 +233,21 @@ describe('several replicas', () => {
     expect(await stage.when(a.mutate.set('k', 1).done)).toEqual({ ok: true, value: 1 })
   })
 
+  it('an observer that leaves stays away, whomever it had asked for a seat before', async () => {
+    const stage = new Stage()
+    const [a, b, c] = await stage.cluster(3)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three replicas')
+    const fourth = await stage.open('d')
+    await stage.until(() => fourth.status.kind === 'ready' && a.members.length === 4)
+    await stage.pass(20_000) // it asks one voter after the other for a seat, and there is none
+    await stage.when(fourth.leave())
+    await stage.until(() => [a, b, c].every(({ members }) => members.length === 3))
+    const { epoch } = a.stats()
+    await stage.pass(20_000)
+    expect(a.members).toHaveLength(3)
+    expect(a.stats().epoch).toBe(epoch)
+  })
+
   it('[MB1] a voter that stays silent becomes an observer, and votes again when it is back', async () => {
     const stage = new Stage()
     const cluster = await stage.cluster(5)

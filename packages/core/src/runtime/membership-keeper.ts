@@ -62,8 +62,12 @@ export class MembershipKeeper {
     this.#orders.delete(id)
   }
 
-  /** A new epoch: orders that it fulfils are done with, and its voters get time to be heard. */
+  /**
+   * A new epoch: orders that it fulfils are done with, and its voters get time to be heard. Who still wishes for something asks
+   * again: a wish from before may be that of one who has left since, by another voter.
+   */
   begin(members: Membership): void {
+    this.#wanted.clear()
     for (const [id, role] of this.#orders) {
       if (roleOf(id, members.voters, members.observers) === role) this.#orders.delete(id)
     }
