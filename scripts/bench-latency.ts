@@ -1,32 +1,39 @@
-// How long a command takes from the call to its executed result in a real page, beside the round trip of a plain data
-// channel that the same page has with the same other page.
+// How long a command takes from the call to its executed result in a real page, beside round trips that the same pages make
+// without replicas: over a bare data channel, a link of the transport, a room. What is compared is measured in turns, a few
+// round trips of each, so that what the machine does besides meets all of it alike.
 import { fileURLToPath } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright'
 import { build, defaultClientConditions } from 'vite'
+import { type Report, rounded, type Table, twoPlaces } from '../packages/core/bench/report.ts'
+import type { EchoRun } from './bench-page/echoes.ts'
+import type { BenchPage, CommandTimes } from './bench-page/main.ts'
 import { servePages } from './serve-demo.ts'
 import { findBrowser } from './setup.mjs'
 
-interface Figures {
-  readonly median: number
-  readonly p99: number
-}
-
 declare global {
   interface Window {
-    bench?: { connection: RTCPeerConnection; channel?: RTCDataChannel }
+    bench?: BenchPage
   }
 }
 
-function figuresOf(samples: readonly number[]): Figures {
-  const sorted = samples.toSorted((a, b) => a - b)
-  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
-  return { median: at(0.5), p99: at(0.99) }
+/** Three pages with a replica each, all voters. */
+export interface ThreePages {
+  readonly first: Page
+  readonly second: Page
+  readonly third: Page
+  close(): Promise<void>
 }
 
 const pageRoot = fileURLToPath(new URL('./bench-page', import.meta.url))
+/** Bytes of an echo: about what a command of the benchmark takes. */
+const echoBytes = 100
+/** Commands in flight at a time, in the run that asks for throughput. */
+const manyInFlight = 128
 
-/** Three pages that show nothing; commands from the first one, one at a time. */
-export async function measureLatency(samples: number): Promise<Readonly<Record<string, Figures>>> {
+/** Builds and serves the page, and opens a browser; `use` gets a way to open three pages with a query. */
+export async function withBenchPages(
+  use: (open: (query: string) => Promise<ThreePages>) => Promise<void>,
+): Promise<void> {
   const conditions = ['wepaxos:source', ...defaultClientConditions]
   await build({ root: pageRoot, resolve: { conditions }, build: { target: 'es2022' }, logLevel: 'warn' })
   const served = await servePages(`${pageRoot}/dist`, 0)
@@ -39,25 +46,22 @@ export async function measureLatency(samples: number): Promise<Readonly<Record<s
       '--disable-sync',
       '--no-first-run',
       '--disable-quic',
+      // nobody looks at the pages, and all of them count
+      '--disable-background-timer-throttling',
+      '--disable-renderer-backgrounding',
+      '--disable-backgrounding-occluded-windows',
       ...(root ? ['--no-sandbox'] : []),
     ],
   })
   try {
-    const strict = await openThree(browser, served.url)
-    const memory = await openThree(browser, `${served.url}?storage=memory`)
-    await connectRaw(memory.first, memory.second)
-    return {
-      'plain data channel, round trip': figuresOf(await timeEchoes(memory.first, samples)),
-      'commit, three replicas, log in memory': figuresOf(await timeCommits(memory.first, samples)),
-      'commit, three replicas, IndexedDB strict': figuresOf(await timeCommits(strict.first, samples)),
-    }
+    await use((query) => openThree(browser, `${served.url}${query}`))
   } finally {
     await browser.close()
     await served.close()
   }
 }
 
-async function openThree(browser: Browser, url: string): Promise<{ readonly first: Page; readonly second: Page }> {
+async function openThree(browser: Browser, url: string): Promise<ThreePages> {
   const context = await browser.newContext()
   const first = await context.newPage()
   await first.goto(url)
@@ -66,73 +70,174 @@ async function openThree(browser: Browser, url: string): Promise<{ readonly firs
   await second.goto(first.url())
   const third = await context.newPage()
   await third.goto(first.url())
+  // with two voters and an observer a command takes as long, but another way
   await first.waitForFunction(
     () => window.wepaxos?.replica.members.filter((one) => one.role === 'voter' && one.connected).length === 3,
   )
-  return { first, second }
+  for (const page of [first, second, third]) await page.waitForFunction(() => window.bench?.echoesReady() === true)
+  return { first, second, third, close: () => context.close() }
 }
 
-function timeCommits(page: Page, samples: number): Promise<number[]> {
-  return page.evaluate(async (count) => {
-    const { replica } = window.wepaxos ?? {}
-    if (replica === undefined) throw new Error('the page has no replica')
-    const times: number[] = []
-    for (let index = 0; index < count + 20; index++) {
-      const before = performance.now()
-      await replica.mutate.set(`bench/${index % 10}`, index).done
-      if (index >= 20) times.push(performance.now() - before)
-    }
-    return times
-  }, samples)
+/** Calls in the page; a run is data, so that it can be handed over. */
+function call<K extends 'echo' | 'commands'>(
+  page: Page,
+  name: K,
+  run: Parameters<BenchPage[K]>[0],
+): Promise<Awaited<ReturnType<BenchPage[K]>>> {
+  const text = `window.bench.${name}(${JSON.stringify(run)})`
+  return page.evaluate<Awaited<ReturnType<BenchPage[K]>>>(text)
 }
 
-function timeEchoes(page: Page, samples: number): Promise<number[]> {
-  return page.evaluate(async (count) => {
-    const channel = window.bench?.channel
-    if (channel === undefined) throw new Error('there is no plain channel')
-    const times: number[] = []
-    const message = new Uint8Array(100)
-    for (let index = 0; index < count + 20; index++) {
-      const before = performance.now()
-      await new Promise<void>((resolve) => {
-        channel.onmessage = () => resolve()
-        channel.send(message)
-      })
-      if (index >= 20) times.push(performance.now() - before)
-    }
-    return times
-  }, samples)
+interface Row {
+  readonly what: string
+  readonly p50: number
+  readonly p95: number
+  readonly perSecond: number
+  readonly frames?: number
+  readonly bytes?: number
 }
 
-/** A connection without wepaxos between two pages; this process carries the descriptions. */
-async function connectRaw(from: Page, to: Page): Promise<void> {
-  const gathered = `async (connection) => {
-    if (connection.iceGatheringState === 'complete') return
-    await new Promise((resolve) => connection.addEventListener('icegatheringstatechange', () => {
-      if (connection.iceGatheringState === 'complete') resolve()
-    }))
-  }`
-  const offer = (await from.evaluate(`(async () => {
-    const connection = new RTCPeerConnection()
-    const channel = connection.createDataChannel('bench')
-    window.bench = { connection, channel }
-    await connection.setLocalDescription(await connection.createOffer())
-    await (${gathered})(connection)
-    return connection.localDescription.toJSON()
-  })()`)) as RTCSessionDescriptionInit
-  const answer = (await to.evaluate(`(async () => {
-    const connection = new RTCPeerConnection()
-    window.bench = { connection }
-    connection.ondatachannel = ({ channel }) => { channel.onmessage = ({ data }) => channel.send(data) }
-    await connection.setRemoteDescription(${JSON.stringify(offer)})
-    await connection.setLocalDescription(await connection.createAnswer())
-    await (${gathered})(connection)
-    return connection.localDescription.toJSON()
-  })()`)) as RTCSessionDescriptionInit
-  await from.evaluate(`(async () => {
-    await window.bench.connection.setRemoteDescription(${JSON.stringify(answer)})
-    if (window.bench.channel.readyState !== 'open') {
-      await new Promise((resolve) => { window.bench.channel.onopen = resolve })
+/** What is measured in turns; one turn gives a few samples. */
+interface Contender {
+  readonly what: string
+  turn(): Promise<{ times: readonly number[]; elapsedMs: number; carried?: CommandTimes['carried'] }>
+}
+
+function rowOf(what: string, turns: readonly Awaited<ReturnType<Contender['turn']>>[]): Row {
+  const sorted = turns.flatMap(({ times }) => times).toSorted((a, b) => a - b)
+  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN
+  const count = sorted.length
+  // the median of the turns: one that the machine held up must not stand for all
+  const speeds = turns.map(({ times, elapsedMs }) => (times.length / elapsedMs) * 1_000).toSorted((a, b) => a - b)
+  const row = { what, p50: at(0.5), p95: at(0.95), perSecond: speeds[Math.floor(speeds.length / 2)] ?? Number.NaN }
+  const carried = turns.flatMap((turn) => turn.carried ?? [])
+  if (carried.length === 0) return row
+  const sum = (of: 'frames' | 'bytes') => carried.reduce((all, one) => all + one[of], 0) / count
+  return { ...row, frames: sum('frames'), bytes: sum('bytes') }
+}
+
+async function inTurns(contenders: readonly Contender[], turns: number): Promise<Row[]> {
+  const results = contenders.map(() => [] as Awaited<ReturnType<Contender['turn']>>[])
+  for (const { turn } of contenders) await turn() // warm
+  for (let number = 0; number < turns; number++) {
+    for (const [index, { turn }] of contenders.entries()) results[index]?.push(await turn())
+  }
+  return contenders.map(({ what }, index) => rowOf(what, results[index] ?? []))
+}
+
+const perTurn = 25
+
+async function measureThree(pages: ThreePages, samples: number): Promise<Row[]> {
+  const { first, second, third } = pages
+  const turns = Math.ceil(samples / perTurn)
+  const echo = (what: string, run: Partial<EchoRun>): Contender => ({
+    what,
+    turn: () =>
+      call(first, 'echo', { way: 'channel', pattern: 'one', count: perTurn, inFlight: 1, bytes: echoBytes, ...run }),
+  })
+  const commands = { count: perTurn, inFlight: 1, keys: 10, byPath: false }
+  let fast = 0
+  let slow = 0
+  const rows = await inTurns(
+    [
+      echo('echo, bare data channel', {}),
+      echo('echo, link', { way: 'link' }),
+      echo('echo, room', { way: 'room' }),
+      echo('a quorum of echoes, bare data channels', { pattern: 'quorum' }),
+      echo('a quorum of echoes and notes, bare data channels', { pattern: 'quorum and notes' }),
+      echo('a quorum of echoes, room', { way: 'room', pattern: 'quorum' }),
+      {
+        what: 'command',
+        turn: async () => {
+          const run = await call(first, 'commands', commands)
+          fast += run.fast
+          slow += run.slow
+          return run
+        },
+      },
+      {
+        what: 'echo, bare data channel, while the third page proposes',
+        turn: async () => {
+          const busy = call(third, 'commands', { ...commands, keys: 3 })
+          const run = await echo('', {}).turn()
+          await busy
+          return run
+        },
+      },
+    ],
+    turns,
+  )
+  const contended: Contender = {
+    what: 'command on the slow path, until it is committed',
+    turn: async () => {
+      const run = { count: perTurn, inFlight: 1, keys: 1, byPath: true }
+      const [mine] = await Promise.all([call(first, 'commands', run), call(second, 'commands', run)])
+      return { times: mine.slowTimes, elapsedMs: mine.elapsedMs }
+    },
+  }
+  const many: Contender = {
+    what: `commands, ${manyInFlight} in flight`,
+    turn: () => call(first, 'commands', { count: 2_000, inFlight: manyInFlight, keys: 1_000, byPath: false }),
+  }
+  const manyEchoes = echo(`echoes, bare data channel, ${manyInFlight} in flight`, {
+    count: 2_000,
+    inFlight: manyInFlight,
+  })
+  rows.push(...(await inTurns([contended], Math.max(2, Math.ceil(turns / 2)))))
+  rows.push(...(await inTurns([many, manyEchoes], Math.max(3, Math.ceil(turns / 4)))))
+  rows.push({
+    what: `(of the commands: ${fast} on the fast path, ${slow} on the slow one)`,
+    p50: 0,
+    p95: 0,
+    perSecond: 0,
+  })
+  return rows
+}
+
+/** `samples` of each figure; three pages at a time, commands from the first one. */
+export async function measureLatency(samples: number, only?: string): Promise<Report> {
+  const tables: Table[] = []
+  await withBenchPages(async (open) => {
+    for (const [title, query] of [
+      ['links of simple-peer, log in memory', '?storage=memory'],
+      ['links of plain RTCPeerConnections, log in memory', '?storage=memory&links=rtc'],
+      ['links of simple-peer, IndexedDB strict', ''],
+    ] as const) {
+      if (only !== undefined && !title.includes(only)) continue
+      const pages = await open(query)
+      const rows = await measureThree(pages, samples)
+      await pages.close()
+      tables.push(tableOf(title, samples, rows))
     }
-  })()`)
+  })
+  return { facts: new Map(), tables }
+}
+
+function tableOf(title: string, samples: number, rows: readonly Row[]): Table {
+  const raw = rows[0]?.p50 ?? Number.NaN
+  const number = (figure: number | undefined) => (figure === undefined || figure === 0 ? '' : twoPlaces(figure))
+  return {
+    bench: 'latency',
+    title: `From the call to the executed result in a page; three pages in one Chromium, ${title}; ${samples} samples.`,
+    columns: ['', 'p50 ms', 'of the bare echo', 'p95 ms', 'a second', 'frames each', 'bytes each'],
+    rows: rows.map(({ what, p50, p95, perSecond, frames, bytes }) => [
+      what,
+      number(p50),
+      number(p50 / raw),
+      number(p95),
+      number(perSecond),
+      number(frames),
+      number(bytes),
+    ]),
+    data: {
+      title,
+      samples,
+      rows: rows.map((row) => ({
+        ...row,
+        p50: rounded(row.p50),
+        p95: rounded(row.p95),
+        perSecond: rounded(row.perSecond),
+      })),
+    },
+  }
 }

@@ -9,7 +9,7 @@ import { allRows, benchCore, quickRows, targetRows } from '../packages/core/benc
 import { benchExecutor } from '../packages/core/bench/executor-bench.ts'
 import { benchLasting } from '../packages/core/bench/lasting-bench.ts'
 import { benchRecovery } from '../packages/core/bench/recovery-bench.ts'
-import { markdown, type Report, type Table, twoPlaces } from '../packages/core/bench/report.ts'
+import { markdown, type Report, type Table } from '../packages/core/bench/report.ts'
 import { targetsTable } from '../packages/core/bench/targets.ts'
 
 const { values, positionals } = parseArgs({
@@ -29,8 +29,9 @@ const benches: Readonly<Record<string, () => Promise<Report>>> = {
   codec: () => benchCodec(rounds, quick ? 20_000 : 100_000),
   recovery: () => benchRecovery(quick ? 1 : rounds, 1_000),
   latency: benchLatency,
+  durable: benchDurable,
 }
-const all = ['cluster', 'lasting', 'executor', 'codec', 'recovery', 'latency']
+const all = ['cluster', 'lasting', 'executor', 'codec', 'recovery', 'latency', 'durable']
 const targets = positionals.length === 0 || positionals.includes('targets')
 const asked = positionals.length === 0 ? all : positionals
 const names = new Set(asked.flatMap((name) => (name === 'targets' ? ['targets', 'lasting', 'executor'] : [name])))
@@ -43,19 +44,16 @@ async function benchLatency(): Promise<Report> {
   const samples = rounds * (quick ? 30 : 70)
   // only now: what drives a browser fills the heap that the others are measured in
   const { measureLatency } = await import('./bench-latency.ts')
-  const figures = await measureLatency(samples)
-  return {
-    facts: new Map(),
-    tables: [
-      {
-        bench: 'latency',
-        title: `From the call to the executed result in a page, three pages in one Chromium; ${samples} samples.`,
-        columns: ['', 'median ms', 'p99 ms'],
-        rows: Object.entries(figures).map(([name, { median, p99 }]) => [name, twoPlaces(median), twoPlaces(p99)]),
-        data: { samples, ...figures },
-      },
-    ],
-  }
+  return await measureLatency(samples)
+}
+
+async function benchDurable(): Promise<Report> {
+  const { benchDurable } = await import('./bench-durable.ts')
+  return await benchDurable({
+    rounds: quick ? 1 : Math.min(rounds, 3),
+    forMs: quick ? 500 : 2_000,
+    logs: quick ? [1_000] : [10_000, 100_000],
+  })
 }
 
 const tables: Table[] = []

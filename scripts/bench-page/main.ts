@@ -1,17 +1,82 @@
 // A page with a replica and nothing to see, so that a benchmark measures wepaxos and no drawing. `?storage=memory` keeps the
-// log in memory.
+// log in memory, `?links=rtc` connects over plain RTCPeerConnections.
 import { kv, memoryStorage, openReplica } from '@wepaxos/core'
 import { indexedDbStorage } from '@wepaxos/core/indexeddb'
-import { joinRoom } from '@wepaxos/webrtc-transport'
+import { joinRoom, loadSimplePeerLinks, rtcLinks } from '@wepaxos/webrtc-transport'
+import { type Carried, countedLinks } from './counted-links.ts'
+import { Echoes, type EchoRun, type Timed, timed } from './echoes.ts'
+
+export interface CommandRun {
+  readonly count: number
+  readonly inFlight: number
+  /** Different keys that the commands write, one after the other. */
+  readonly keys: number
+  /** Look after each command which path it took. One at a time only: what is looked at is the count of all. */
+  readonly byPath: boolean
+}
+
+/** What commands cost, and how they came about. */
+export interface CommandTimes extends Timed {
+  /** From the call until it is committed: of those that took the slow path, where that was looked at. */
+  readonly slowTimes: readonly number[]
+  /** How many took which path. */
+  readonly fast: number
+  readonly slow: number
+  /** Frames and bytes on this page's links meanwhile, in both directions. */
+  readonly carried: Carried
+}
+
+/** What the benchmark's script calls in the page. */
+export interface BenchPage {
+  readonly echoesReady: () => boolean
+  readonly echo: (run: EchoRun) => Promise<Timed>
+  readonly commands: (run: CommandRun) => Promise<CommandTimes>
+}
 
 const signaling = new URL('/signal', location.href.replace(/^http/, 'ws')).href
-const room = await joinRoom({ signaling, ...(location.hash === '' ? {} : { invite: location.hash }) })
-const inMemory = new URLSearchParams(location.search).get('storage') === 'memory'
+const options = new URLSearchParams(location.search)
+const createLink = options.get('links') === 'rtc' ? rtcLinks() : await loadSimplePeerLinks()
+const carried: Carried = { frames: 0, bytes: 0 }
+const room = await joinRoom({
+  signaling,
+  createLink: countedLinks(createLink, carried),
+  ...(location.hash === '' ? {} : { invite: location.hash }),
+})
 const replica = await openReplica({
   partition: 'bench',
   transport: room,
-  storage: inMemory ? memoryStorage() : indexedDbStorage(),
+  storage: options.get('storage') === 'memory' ? memoryStorage() : indexedDbStorage(),
   machine: kv(),
 })
 if (room.founded) history.replaceState(null, '', room.invite)
-Object.assign(window, { wepaxos: { replica, room } })
+
+const echoes = new Echoes(room, replica.id, createLink)
+
+async function commands({ count, inFlight, keys, byPath }: CommandRun): Promise<CommandTimes> {
+  const slowTimes: number[] = []
+  const pathsBefore = replica.stats()
+  const carriedBefore = { ...carried }
+  let number = 0
+  const all = await timed(count, inFlight, async () => {
+    const slowBefore = byPath ? replica.stats().slowPath : 0
+    const began = performance.now()
+    const handle = replica.mutate.set(`bench/${number++ % keys}`, number)
+    if (!byPath) return handle.done
+    await handle.committed
+    const ms = performance.now() - began
+    if (replica.stats().slowPath > slowBefore) slowTimes.push(ms)
+    return handle.done
+  })
+  const frames = carried.frames - carriedBefore.frames
+  const bytes = carried.bytes - carriedBefore.bytes
+  const { fastPath, slowPath } = replica.stats()
+  const paths = { fast: fastPath - pathsBefore.fastPath, slow: slowPath - pathsBefore.slowPath }
+  return { ...all, ...paths, slowTimes, carried: { frames, bytes } }
+}
+
+const bench: BenchPage = {
+  echoesReady: () => echoes.ready,
+  echo: (run) => echoes.run(run),
+  commands,
+}
+Object.assign(window, { wepaxos: { replica, room }, bench })

@@ -24,6 +24,6 @@ export {
   type RoomPeer,
 } from './room.ts'
 export { type RtcImplementation, rtcLinks } from './rtc-link.ts'
-export type { SignalingSocket, SignalingState } from './signaling-client.ts'
+export type { SignalingSocket, SignalingState, SignalingToken } from './signaling-client.ts'
 export type { IceCandidate } from './signaling-message.ts'
 export { loadSimplePeerLinks, type WebRtcImplementation } from './simple-peer-link.ts'

@@ -12,6 +12,8 @@ export const presenceChannel = 1
 /** Attached replicas are numbered from here; what lies below is for the room itself. */
 export const firstReplicaChannel = 16
 
+const settled = Promise.resolve()
+
 export interface Liveness {
   /** Between two pings. Default 2,000. */
   readonly pingIntervalMs: number
@@ -177,8 +179,9 @@ export class LinkSession {
     this.#writer.enqueue(message, lane)
     if (this.#flushing) return
     this.#flushing = true
-    // At the end of this turn, not later: a timer would add its delay to every round trip.
-    queueMicrotask(() => {
+    // At the end of this turn, not later: a timer would add its delay to every round trip. (A promise's reaction costs a
+    // browser far less than queueMicrotask.)
+    void settled.then(() => {
       this.#flushing = false
       this.flush()
     })

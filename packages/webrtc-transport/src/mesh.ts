@@ -30,7 +30,8 @@ export interface MeshOptions {
   readonly credentials: Credentials
   readonly clock: Clock
   readonly createLink: CreatePeerLink
-  readonly iceServers: readonly RTCIceServer[]
+  /** For the next link. */
+  readonly iceServers: () => readonly RTCIceServer[]
   readonly liveness: Liveness
   readonly limits: SessionLimits
   readonly connectTimeoutMs: number
@@ -266,7 +267,7 @@ export class Mesh {
     peer.link = createLink({
       peer: peer.id,
       initiator: this.#weOffer(peer),
-      iceServers,
+      iceServers: iceServers(),
       events: {
         onSignal: (signal) => {
           if (isCurrent()) this.#sendLinkSignal(peer, signal)

@@ -3,11 +3,13 @@
 import { replicaId } from '@wepaxos/core'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { describeTransportContract } from '../../core/testing/transport-contract.ts'
+import { closePartitions, countInEach, hostPartitions, keysOfEach } from '../testing/partitions.ts'
 import { describePeerLinkContract } from '../testing/peer-link-contract.ts'
 import { type SignalingServerHandle, startSignalingServer } from '../testing/signaling-servers.ts'
 import { randomText } from './base64url.ts'
 import { createBroadcastLink } from './broadcast-link.ts'
 import { systemClock } from './clock.ts'
+import { decodeIceServers } from './ice-servers.ts'
 import { createInvite, deriveRoomKeys, formatInvite } from './invite.ts'
 import type { CreatePeerLink } from './peer-link.ts'
 import { type JoinRoomOptions, joinRoom, type Room } from './room.ts'
@@ -225,6 +227,7 @@ describe('a room over WebRTC', () => {
           createSocket: (url, protocol) => new WebSocket(url, protocol),
           events: {
             onState: (state) => states.push(state),
+            onIceServers: () => undefined,
             onWelcome: () => {
               welcomes += 1
             },
@@ -242,6 +245,52 @@ describe('a room over WebRTC', () => {
     expect(got).toEqual(payloads)
     expect(states).toEqual(['open', 'open'])
     for (const client of clients) client.close()
+  })
+
+  it.each([1, 20])('carries %i partitions over one connection to each page', async (count) => {
+    const Connection = globalThis.RTCPeerConnection
+    let connections = 0
+    globalThis.RTCPeerConnection = class extends Connection {
+      constructor(configuration?: RTCConfiguration) {
+        super(configuration)
+        connections += 1
+      }
+    }
+    try {
+      const partitions = await hostPartitions(await mesh(), count)
+      expect(await countInEach(partitions)).toEqual(Array.from({ length: count }, () => 3))
+      expect(keysOfEach(partitions)).toEqual(partitions.map(({ name }) => name))
+      await closePartitions(partitions)
+      // Three ways between three pages, with two ends each, all of them in this page.
+      expect(connections).toBe(6)
+    } finally {
+      globalThis.RTCPeerConnection = Connection
+    }
+  })
+
+  it('makes connections with whatever ICE servers the signaling server names', () => {
+    const credentials = { username: 'user', credential: 'secret' }
+    const hosts = [
+      'a.example',
+      'a..example',
+      '-.example',
+      '[::1]',
+      '[::ffff:192.0.2.1]',
+      '[1:2:3]',
+      '256.1.1.1',
+      'xn--a',
+      '0',
+    ]
+    const ends = ['', ':1', ':65535', ':99999', ':0', '?transport=udp', '?transport=sctp', '/', '#', '?']
+    const urls = ['stun', 'stuns', 'turn', 'turns', 'http'].flatMap((scheme) =>
+      hosts.flatMap((host) => ends.map((end) => `${scheme}:${host}${end}`)),
+    )
+    const usable = urls.flatMap((url) => decodeIceServers([{ urls: url, ...credentials }]))
+    expect(usable.length).toBeGreaterThan(50)
+    for (const server of usable) {
+      const make = () => new RTCPeerConnection({ iceServers: [server] }).close()
+      expect(make, server.urls[0]).not.toThrow()
+    }
   })
 
   it('shows what a page shows of itself until its link is gone', async () => {

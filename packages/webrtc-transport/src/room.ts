@@ -23,7 +23,14 @@ import type { CreatePeerLink } from './peer-link.ts'
 import { AwarenessPresence } from './presence.ts'
 import { SameBrowser } from './same-browser.ts'
 import { Opener, Sealer, type SealRefusal } from './sealing.ts'
-import { SignalingClient, type SignalingSocket, type SignalingState } from './signaling-client.ts'
+import {
+  isToken,
+  SignalingClient,
+  type SignalingSocket,
+  type SignalingState,
+  type SignalingToken,
+  tokenLengthMax,
+} from './signaling-client.ts'
 import type { SignalingMessage } from './signaling-message.ts'
 import { loadSimplePeerLinks } from './simple-peer-link.ts'
 
@@ -34,9 +41,15 @@ export interface JoinRoomOptions {
   readonly signaling: string
   /**
    * STUN and TURN servers. By default none: peers in one network find each other without. Across networks a STUN server
-   * is needed, and behind strict ones a TURN server.
+   * is needed, and behind strict ones a TURN server. Those that the signaling server names, with credentials that it mints,
+   * are used besides.
    */
   readonly iceServers?: readonly RTCIceServer[]
+  /**
+   * For signaling servers that want one: shown at each connect. A function is given the room's public id, asked each time
+   * anew, and may take its time (for a login, say): meanwhile nothing is tried.
+   */
+  readonly token?: SignalingToken
   /**
    * The key pair with which this page proves itself to the others: Ed25519, or ECDSA on P-256. By default a new one, which
    * can not be extracted and is gone with the page.
@@ -119,7 +132,7 @@ export interface Room extends Transport, AsyncDisposable {
   readonly identity: string
   readonly peers: readonly RoomPeer[]
   readonly signaling: SignalingState
-  /** Why the signaling server can not be reached, for people; null while it can. Links go on without it. */
+  /** Why the signaling server can not be reached, or takes nobody in, for people; null while it can. Links go on without it. */
   readonly signalingProblem: string | null
   readonly refused: Readonly<Partial<Record<RefusalReason, number>>>
   /** Breaks links on purpose, for tests and demonstrations. */
@@ -151,6 +164,7 @@ export async function joinRoom(options: JoinRoomOptions): Promise<Room> {
   const founded = text === '' || text === '#'
   const invite = founded ? createInvite() : parseInvite(text)
   checkSignalingUrl(options.signaling)
+  checkToken(options.token)
   const createSocket = options.createSocket ?? defaultCreateSocket()
   const [keys, createLink] = await Promise.all([deriveRoomKeys(invite), options.createLink ?? loadSimplePeerLinks()])
   const identity = await identityOf(options.identity ?? (await createIdentity()))
@@ -181,6 +195,8 @@ class WebRtcRoom extends EventTarget implements Room {
   readonly #signaling: SignalingClient
   readonly #sealer: Sealer
   readonly #opener: Opener
+  /** Named by the signaling server. */
+  #namedIceServers: readonly RTCIceServer[] = []
   readonly #ended = new AbortController()
   readonly #refused: Partial<Record<RefusalReason, number>> = {}
   readonly #pendingEvents = new Set<RoomEventType>()
@@ -230,7 +246,7 @@ class WebRtcRoom extends EventTarget implements Room {
       credentials: { keys, identity },
       clock: this.#clock,
       createLink: this.#sameBrowser?.prefer(createLink) ?? createLink,
-      iceServers: options.iceServers ?? [],
+      iceServers: () => [...(options.iceServers ?? []), ...this.#namedIceServers],
       liveness: { pingIntervalMs: 2_000, silentIntervalsMax: 3, ...options.liveness },
       limits,
       connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
@@ -274,11 +290,15 @@ class WebRtcRoom extends EventTarget implements Room {
       url: options.signaling,
       room: this.room,
       id: this.self,
+      token: options.token,
       clock: this.#clock,
       createSocket,
       logger: options.logger,
       events: {
         onState: () => this.#fire('signaling'),
+        onIceServers: (servers) => {
+          this.#namedIceServers = servers
+        },
         onWelcome: (peers) => this.#mesh.welcome(peers),
         onPeerJoined: (peer) => this.#mesh.joined(peer),
         onPeerLeft: (peer) => this.#mesh.left(peer),
@@ -408,6 +428,12 @@ function checkSignalingUrl(text: string): void {
   if (!URL.canParse(text)) throw new WepaxosError('InvalidArgument', problem)
   const { protocol } = new URL(text)
   if (protocol !== 'ws:' && protocol !== 'wss:') throw new WepaxosError('InvalidArgument', problem)
+}
+
+function checkToken(token: unknown): void {
+  if (token === undefined || typeof token === 'function' || isToken(token)) return
+  const problem = `token is a text of at most ${tokenLengthMax} characters, or a function that gives one`
+  throw new WepaxosError('InvalidArgument', problem)
 }
 
 function defaultCreateSocket(): (url: string, protocol: string) => SignalingSocket {

@@ -1,19 +1,21 @@
 import { describe, expect, it } from 'vitest'
-import { ManualClock } from '../testing/manual-clock.ts'
+import { ManualClock, settle } from '../testing/manual-clock.ts'
 import { MemorySocket } from '../testing/memory-signaling.ts'
-import { SignalingClient } from './signaling-client.ts'
+import { SignalingClient, type SignalingToken } from './signaling-client.ts'
 
 const [ana, bo, cleo] = ['ana-ana-ana-ana-', 'bo-bo-bo-bo-bo-bo', 'cleo-cleo-cleo-c'] as const
 const room = 'room-room-room-room'
 
-function client(random?: () => number) {
+function client(random?: () => number, token?: SignalingToken) {
   const clock = new ManualClock(random)
   const sockets: MemorySocket[] = []
   const heard: unknown[] = []
+  const iceServers: unknown[] = []
   const signaling = new SignalingClient({
     url: 'ws://127.0.0.1:1',
     room,
     id: ana,
+    token,
     clock,
     createSocket: () => {
       const socket = new MemorySocket()
@@ -22,6 +24,7 @@ function client(random?: () => number) {
     },
     events: {
       onState: (state) => heard.push(state),
+      onIceServers: (servers) => iceServers.push(servers),
       onWelcome: (peers) => heard.push({ welcome: peers }),
       onPeerJoined: (peer) => heard.push({ joined: peer }),
       onPeerLeft: (peer) => heard.push({ left: peer }),
@@ -38,7 +41,7 @@ function client(random?: () => number) {
     last().open()
     last().say({ type: 'welcome', you: ana, peers: [bo], resume: 'token', ...fields })
   }
-  return { signaling, clock, sockets, heard, last, welcome }
+  return { signaling, clock, sockets, heard, iceServers, last, welcome }
 }
 
 describe('the signaling client', () => {
@@ -174,6 +177,124 @@ describe('the signaling client', () => {
     expect(sockets).toHaveLength(1)
     await clock.advance(8_000)
     expect(sockets).toHaveLength(2)
+  })
+
+  it('waits twice as long each time that a server refuses it, up to four minutes, and not any more once it is welcome', async () => {
+    const { clock, sockets, last, welcome } = client(() => 0.999999)
+    const waits: number[] = []
+    const refuse = async () => {
+      const before = sockets.length
+      last().open()
+      last().end(4401)
+      const startedMs = clock.now()
+      while (sockets.length === before) await clock.advance(100)
+      waits.push(Math.round((clock.now() - startedMs) / 1_000))
+    }
+    for (let refusals = 0; refusals < 6; refusals += 1) await refuse()
+    welcome()
+    last().end(1006)
+    await clock.advance(5_000)
+    await refuse()
+    expect(waits).toEqual([15, 30, 60, 120, 240, 240, 15])
+  })
+
+  it.each([
+    [4401, 'unauthorized'],
+    [4403, 'forbidden'],
+  ])('is, after close code %i, %s until it is welcome, also while it tries again', async (code, state) => {
+    const { signaling, clock, heard, sockets, last, welcome } = client()
+    last().open()
+    last().say({ type: 'error', code: 'told' })
+    last().end(code)
+    expect([signaling.state, signaling.lastProblem]).toEqual([state, 'the server says told'])
+    await clock.advance(15_000)
+    expect([sockets.length, signaling.state]).toEqual([2, state])
+    welcome()
+    expect(heard).toEqual([state, 'open', { welcome: [bo] }])
+    expect(signaling.lastProblem).toBeNull()
+  })
+
+  it('is no longer refused, only away, when the server has gone meanwhile', async () => {
+    const { signaling, clock, last } = client()
+    last().open()
+    last().end(4401)
+    await clock.advance(15_000)
+    last().end(1006)
+    expect(signaling.state).toBe('connecting')
+  })
+
+  it('shows its token in each hello, beside the resume token', async () => {
+    const { clock, last, welcome } = client(undefined, 'shown')
+    welcome()
+    last().end(1006)
+    await clock.advance(250)
+    last().open()
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: 'token', token: 'shown' }])
+  })
+
+  it('asks the function that gives tokens at each connect, for this room, and opens no socket before it has answered', async () => {
+    const asked: string[] = []
+    const answers: ((token: string) => void)[] = []
+    const { signaling, clock, sockets, last, welcome } = client(undefined, (askedFor) => {
+      asked.push(askedFor)
+      return new Promise((resolve) => answers.push(resolve))
+    })
+    // A login takes its time, and looking again does not ask for a second one.
+    await clock.advance(600_000)
+    signaling.recheck()
+    expect([asked, sockets.length]).toEqual([[room], 0])
+    answers[0]?.('first')
+    await settle()
+    welcome()
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, token: 'first' }])
+    last().end(1006)
+    await clock.advance(250)
+    expect(asked).toEqual([room, room])
+    answers[1]?.('second')
+    await settle()
+    last().open()
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: 'token', token: 'second' }])
+  })
+
+  it.each<[string, SignalingToken, string]>([
+    ['throws', () => Promise.reject(new Error('the login failed')), 'no token: the login failed'],
+    ['gives an empty one', () => '', 'no token: expected a text of at most 4,096 characters'],
+    [
+      'gives one that no server takes',
+      () => 'x'.repeat(4_097),
+      'no token: expected a text of at most 4,096 characters',
+    ],
+  ])('asks again after a while when the function that gives tokens %s, and says so', async (_what, token, problem) => {
+    let asked = 0
+    const { signaling, clock, sockets } = client(undefined, (askedFor) => {
+      asked += 1
+      return typeof token === 'string' ? token : token(askedFor)
+    })
+    await settle()
+    expect([asked, signaling.lastProblem, signaling.state]).toEqual([1, problem, 'connecting'])
+    await clock.advance(250)
+    expect([asked, sockets.length]).toEqual([2, 0])
+  })
+
+  it('does nothing with a token that comes when it is closed', async () => {
+    let give: (token: string) => void = () => undefined
+    const { signaling, clock, sockets } = client(undefined, () => new Promise((resolve) => (give = resolve)))
+    signaling.close()
+    give('late')
+    await settle()
+    expect([sockets.length, clock.pending, signaling.state]).toEqual([0, 0, 'closed'])
+  })
+
+  it('tells which ICE servers the server names, at each welcome and when there are new ones', async () => {
+    const { clock, iceServers, last, welcome } = client()
+    const named = (username: string) => [{ urls: ['turn:turn.example:3478'], username, credential: 'c' }]
+    last().say({ type: 'ice', ice: named('early') })
+    welcome({ ice: named('1') })
+    last().say({ type: 'ice', ice: named('2') })
+    last().end(1006)
+    await clock.advance(250)
+    welcome()
+    expect(iceServers).toEqual([named('1'), named('2'), []])
   })
 
   it('keeps within the limits that the server has announced, and sends the rest later, in order', async () => {

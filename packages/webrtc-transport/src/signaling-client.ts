@@ -2,12 +2,22 @@
 // payloads between ids; links that are open do not notice when it goes.
 import type { Logger } from '@wepaxos/core'
 import { backoffMs, type Clock } from './clock.ts'
+import { decodeIceServers, type NamedIceServer } from './ice-servers.ts'
 
-export type SignalingState = 'connecting' | 'open' | 'closed'
+/**
+ * `unauthorized`: the server refuses this page's token, or wants one. `forbidden`: it refuses the page's origin, or its
+ * token for this room. Neither is for ever: the server is asked again, ever more rarely, each time with the token of then.
+ */
+export type SignalingState = 'connecting' | 'open' | 'unauthorized' | 'forbidden' | 'closed'
+
+/** What the server's `authorize` hook is shown, or what gives that for a room's public id: asked anew at each connect. */
+export type SignalingToken = string | ((room: string) => string | Promise<string>)
 
 /** What the client tells. Never called from within a call to the client, except for the last onState by `close`. */
 export interface SignalingEvents {
   onState(state: SignalingState): void
+  /** STUN and TURN servers to make links with from now on, instead of those told before. Ahead of `onWelcome`. */
+  onIceServers(servers: readonly NamedIceServer[]): void
   /** The server took us in; `peers` are the others in the room. */
   onWelcome(peers: readonly string[]): void
   onPeerJoined(peer: string): void
@@ -29,6 +39,7 @@ export interface SignalingClientOptions {
   readonly url: string
   readonly room: string
   readonly id: string
+  readonly token?: SignalingToken | undefined
   readonly events: SignalingEvents
   readonly clock: Clock
   readonly createSocket: (url: string, protocol: string) => SignalingSocket
@@ -39,8 +50,11 @@ export const signalingProtocol = 'wepaxos.signal.v1'
 
 const firstDelayMs = 250
 const lastDelayMs = 4_000
-/** For a server that says no (rather than nothing): asking it again soon would not help. */
+/** For a server that says no (rather than nothing): asking it again soon would not help. Doubles, up to the last. */
 const refusedDelayMs = 15_000
+const lastRefusedDelayMs = 240_000
+/** What the server takes at most. */
+export const tokenLengthMax = 4_096
 const openTimeoutMs = 10_000
 const pingIntervalMs = 15_000
 const pongTimeoutMs = 5_000
@@ -59,6 +73,8 @@ export class SignalingClient {
   #socket: SignalingSocket | undefined
   #resume: string | undefined
   #failures = 0
+  /** Of those, in a row, the ones in which the server said no. */
+  #refusals = 0
   #welcomedAtMs = 0
   #retryAfterMs: number | undefined
   #lastProblem: string | null = null
@@ -69,6 +85,8 @@ export class SignalingClient {
   #limits = defaultLimits
   #tokens = 0
   #tokensAtMs: number
+  /** The token of this connect is being asked for; another symbol, or none: of an earlier one. */
+  #asking: symbol | undefined
   readonly #waiting: string[] = []
   #cancelDrain: (() => void) | undefined
   #ended = false
@@ -104,7 +122,7 @@ export class SignalingClient {
   recheck(): void {
     if (this.#ended) return
     if (this.#state === 'open') this.#ping()
-    else if (this.#socket === undefined) this.#connect()
+    else if (this.#socket === undefined && this.#asking === undefined) this.#connect()
   }
 
   /** Leaves the room on the server, for good. */
@@ -117,7 +135,31 @@ export class SignalingClient {
 
   #connect(): void {
     this.#cancelTimer()
-    this.#setState('connecting')
+    // Who was refused stays so until it is welcome: a new try alone is no news.
+    if (!this.#isRefused) this.#setState('connecting')
+    const { token } = this.#options
+    if (typeof token === 'function') void this.#connectWith(token)
+    else this.#open(token)
+  }
+
+  /** Before the socket: the server waits for its hello only so long, and a login may take its time. */
+  async #connectWith(giveToken: Exclude<SignalingToken, string>): Promise<void> {
+    const asking = Symbol('asking')
+    this.#asking = asking
+    let token: unknown
+    let problem = 'no token: expected a text of at most 4,096 characters'
+    try {
+      token = await giveToken(this.#options.room)
+    } catch (error) {
+      problem = `no token: ${error instanceof Error ? error.message : String(error)}`
+    }
+    if (this.#asking !== asking) return
+    this.#asking = undefined
+    if (isToken(token)) this.#open(token)
+    else this.#failed(problem)
+  }
+
+  #open(token: string | undefined): void {
     const { url, createSocket, clock } = this.#options
     let socket: SignalingSocket
     try {
@@ -128,17 +170,17 @@ export class SignalingClient {
     }
     this.#socket = socket
     // Each listener asks whether this socket is still the one: a late event of an old one means nothing.
-    socket.addEventListener('open', () => this.#socket === socket && this.#hello(socket))
+    socket.addEventListener('open', () => this.#socket === socket && this.#hello(socket, token))
     socket.addEventListener('message', ({ data }) => this.#socket === socket && this.#onText(data))
     socket.addEventListener('close', ({ code, reason }) => this.#socket === socket && this.#onClose(code, reason))
     socket.addEventListener('error', () => undefined)
     this.#cancelTimer = clock.after(openTimeoutMs, () => this.#failed('no welcome in time'))
   }
 
-  #hello(socket: SignalingSocket): void {
+  #hello(socket: SignalingSocket, token: string | undefined): void {
     const { room, id } = this.#options
     const resume = this.#resume === undefined ? {} : { resume: this.#resume }
-    socket.send(JSON.stringify({ type: 'hello', room, id, ...resume }))
+    socket.send(JSON.stringify({ type: 'hello', room, id, ...resume, ...(token === undefined ? {} : { token }) }))
   }
 
   #onText(data: unknown): void {
@@ -158,11 +200,16 @@ export class SignalingClient {
         this.#tokens = this.#limits.messagesBurst * limitShare
         this.#tokensAtMs = clock.now()
         this.#lastProblem = null
+        this.#refusals = 0
         this.#setState('open')
         this.#schedulePing()
+        events.onIceServers(decodeIceServers(message['ice']))
         events.onWelcome(peers.filter((peer): peer is string => isId(peer) && peer !== id))
         return
       }
+      case 'ice':
+        if (this.#state === 'open') events.onIceServers(decodeIceServers(message['ice']))
+        return
       case 'peer-joined':
         if (this.#state === 'open' && isId(message['id']) && message['id'] !== id) events.onPeerJoined(message['id'])
         return
@@ -191,10 +238,16 @@ export class SignalingClient {
     const said = reason === '' ? `closed with code ${code}` : `closed with code ${code}: ${reason}`
     // 1001 goes away and 1013 is busy: both want us back. The others of this list would say the same again.
     const refused = code === 1008 || code === 1009 || (code >= 4400 && code < 4500 && code !== 4409)
-    this.#failed(this.#serverError ?? said, refused ? refusedDelayMs : undefined)
+    const state = code === 4401 ? 'unauthorized' : code === 4403 ? 'forbidden' : 'connecting'
+    if (refused) this.#failed(this.#serverError ?? said, refusedDelayMs, state)
+    else this.#failed(this.#serverError ?? said)
   }
 
-  #failed(problem: string, delayMs?: number): void {
+  get #isRefused(): boolean {
+    return this.#state === 'unauthorized' || this.#state === 'forbidden'
+  }
+
+  #failed(problem: string, delayMs?: number, state: SignalingState = 'connecting'): void {
     const { clock, logger } = this.#options
     if (this.#state === 'open' && clock.now() - this.#welcomedAtMs >= goodAfterMs) this.#failures = 0
     this.#dropSocket()
@@ -203,19 +256,21 @@ export class SignalingClient {
       this.#retryAfterMs !== undefined
         ? this.#retryAfterMs * (1 + clock.random())
         : delayMs !== undefined
-          ? backoffMs(clock, 0, delayMs, delayMs)
+          ? backoffMs(clock, this.#refusals, delayMs, lastRefusedDelayMs)
           : backoffMs(clock, this.#failures, firstDelayMs, lastDelayMs)
     this.#retryAfterMs = undefined
     this.#failures += 1
+    if (delayMs !== undefined) this.#refusals += 1
     logger?.debug('signaling: connection lost', { problem, waitMs })
     this.#cancelTimer = clock.after(waitMs, () => this.#connect())
-    this.#setState('connecting')
+    this.#setState(state)
   }
 
   #dropSocket(): void {
     const socket = this.#socket
     this.#socket = undefined
     this.#serverError = undefined
+    this.#asking = undefined
     this.#cancelTimer()
     this.#cancelPong?.()
     this.#cancelPong = undefined
@@ -284,6 +339,11 @@ function decodeLimits(value: unknown): typeof defaultLimits {
   const isLimit = (limit: unknown) => typeof limit === 'number' && limit >= 2 && limit <= 10_000
   if (!isLimit(messagesPerSecond) || !isLimit(messagesBurst)) return defaultLimits
   return { messagesPerSecond, messagesBurst } as typeof defaultLimits
+}
+
+/** Whether the server could take it at all. */
+export function isToken(value: unknown): value is string {
+  return typeof value === 'string' && value.length > 0 && value.length <= tokenLengthMax
 }
 
 function isId(value: unknown): value is string {

@@ -51,7 +51,7 @@ class SimplePeerLink implements PeerLink {
     })
     this.#peer.on('signal', (data) => this.#onLocalSignal(data))
     this.#peer.on('connect', () => this.#onConnect())
-    this.#peer.on('data', (data: unknown) => this.#onData(data))
+    this.#receivePastStream()
     this.#peer.on('error', (error) => this.#onClosed(this.#closeReason ?? error.message))
     this.#peer.on('close', () => this.#onClosed(this.#closeReason ?? 'the other end closed it'))
   }
@@ -111,6 +111,21 @@ class SimplePeerLink implements PeerLink {
     this.#closeReason ??= reason
     // Ends in a microtask, with `close`.
     this.#peer.destroy()
+  }
+
+  /**
+   * A stream has nothing to add to messages that come one by one, and simple-peer's asks for a timer after each. Its end
+   * still goes through it.
+   */
+  #receivePastStream(): void {
+    const peer = this.#peer
+    const push = peer.push.bind(peer)
+    peer.push = (data: unknown) => {
+      if (data === null) return push(null)
+      this.#onData(data)
+      return true
+    }
+    peer.resume()
   }
 
   #onLocalSignal(data: SignalData): void {

@@ -45,7 +45,7 @@ export async function joinAsRogue(
       latest = world.links.createLink(options)
       return latest
     },
-    iceServers: [],
+    iceServers: () => [],
     liveness: { pingIntervalMs: 2_000, silentIntervalsMax: 3 },
     limits: { messageBytesMax: 1e9, partialMessagesMax: 1_000, queueBytesMax: 1e9 },
     connectTimeoutMs: 10_000,
@@ -73,6 +73,7 @@ export async function joinAsRogue(
     createSocket: world.signaling.createSocket,
     events: {
       onState: () => undefined,
+      onIceServers: () => undefined,
       onWelcome: (peers) => mesh.welcome(peers),
       onPeerJoined: (peer) => mesh.joined(peer),
       onPeerLeft: (peer) => mesh.left(peer),

@@ -8,6 +8,7 @@ import type { BoundMachine } from '../execution/define-machine.ts'
 import { Executor } from '../execution/executor.ts'
 import { AssertionError } from '../lib/assert.ts'
 import { WepaxosError } from '../lib/errors.ts'
+import { microtask } from '../lib/microtask.ts'
 import type { Footprint, Membership, Proposal } from '../protocol/command.ts'
 import type { Role } from '../protocol/control-message.ts'
 import { roleOf } from '../protocol/control-message.ts'
@@ -105,6 +106,11 @@ const linkBytesMax = 8 * 1_024 * 1_024
 const forwardMax = 1_024
 /** Payload bytes that share an instance. */
 const batchBytesMax = 64 * 1_024
+/**
+ * Microtasks that a caller has, from the result of a command to its next one, to leave in one frame with what the turn of the
+ * result has to say: an await or two of its own, and those of a wrapper around them.
+ */
+const callerTicks = 8
 const tickMs = 100
 /** How long after the first peer a restarted voter waits for the others before it takes part. */
 export const hesitateMs = 300
@@ -138,6 +144,8 @@ export class Engine {
   #stopExecution: (() => void) | null = null
   #turnDue = false
   #flushDue = false
+  /** A caller was given a result since the last flush. */
+  #answered = false
   /** Ends the waiting for the founding to be durable. */
   #founding: ((why: WepaxosError) => void) | null = null
   #tickedAt = 0
@@ -498,13 +506,15 @@ export class Engine {
 
   #drain(): void {
     if (this.#hesitates && this.#stillHesitates()) return
+    if (this.#inbox.length === 0) return
+    const now = this.#options.clock.now()
     while (this.#inbox.length > 0) {
       const inbox = this.#inbox
       this.#inbox = []
       for (const input of inbox) {
         const running = this.#running
         if (running === null) return
-        this.#step(running, input)
+        this.#step(running, input, now)
       }
     }
   }
@@ -522,8 +532,8 @@ export class Engine {
     return this.#hesitates
   }
 
-  #step(running: EpochRun, input: Input): void {
-    const effects = step(running.protocol, input, this.#options.clock.now())
+  #step(running: EpochRun, input: Input, now = this.#options.clock.now()): void {
+    const effects = step(running.protocol, input, now)
     this.#options.onStep?.(running.protocol)
     this.#carryOut(running, effects)
   }
@@ -702,8 +712,10 @@ export class Engine {
   /** In slices: a long backlog must not hold the page up. */
   #runExecutor(running: EpochRun): void {
     const { clock } = this.#options
-    const until = clock.now() + executionMs
+    let until: number | null = null
     while (running.executor.run(executionSteps)) {
+      // most turns end with the first slice, and need no look at the clock
+      until ??= clock.now() + executionMs
       if (clock.now() < until) continue
       if (this.#stopExecution === null) {
         this.#stopExecution = clock.after(0, () => {
@@ -740,6 +752,7 @@ export class Engine {
         this.#options.listener.onApplied?.(proposal)
       }
       if (proposal.session !== this.self) continue
+      this.#answered = true
       if (result !== undefined) this.#proposals.settle(proposal.number, result)
       else this.#answeredBefore(proposal.number)
     }
@@ -1074,7 +1087,7 @@ export class Engine {
   #soon(): void {
     if (this.#turnDue) return
     this.#turnDue = true
-    queueMicrotask(() => {
+    microtask(() => {
       this.#turnDue = false
       this.#turn(() => {})
     })
@@ -1084,13 +1097,20 @@ export class Engine {
   #flushSoon(): void {
     if (this.#flushDue) return
     this.#flushDue = true
-    queueMicrotask(() => {
-      this.#flushDue = false
-      this.#flush()
-    })
+    const ticks = this.#answered ? callerTicks : 0
+    this.#answered = false
+    if (ticks === 0) microtask(() => this.#flush())
+    else void this.#flushAfter(ticks)
+  }
+
+  /** Still in this task: whoever waits for one result before the next command pays one frame for both. */
+  async #flushAfter(ticks: number): Promise<void> {
+    for (let left = ticks; left > 0; left--) await undefined
+    this.#flush()
   }
 
   #flush(): void {
+    this.#flushDue = false
     this.#outbox.flush()
     this.#rememberDisks()
     this.#queue.flush()
@@ -1098,8 +1118,9 @@ export class Engine {
 
   /** [DU7] Rides with what is written anyhow: a write for it alone would be heard of by others, and have them write. */
   #rememberDisks(): void {
+    if (!this.#disks.changed || !this.#queue.isGathering) return
     const now = this.#options.clock.now()
-    if (!this.#disks.changed || !this.#queue.isGathering || now - this.#disksKeptAt < requestMs) return
+    if (now - this.#disksKeptAt < requestMs) return
     this.#disksKeptAt = now
     this.#disks.changed = false
     this.#queue.putMeta(disksHeardName, encodeDisksHeard(this.#disks.all()), true)

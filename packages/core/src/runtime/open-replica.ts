@@ -7,6 +7,7 @@ import type { CommandResult, Commands, DeclaredFootprint, Queries, ReadTransacti
 import { Overlay, Store } from '../execution/store.ts'
 import { WepaxosError } from '../lib/errors.ts'
 import { hashString } from '../lib/hash.ts'
+import { microtask } from '../lib/microtask.ts'
 import { sha256Hex } from '../lib/sha256.ts'
 import type { Footprint, Proposal } from '../protocol/command.ts'
 import { type Role, roleOf } from '../protocol/control-message.ts'
@@ -613,7 +614,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   #onStateChanged(): void {
     if (this.#notifying) return
     this.#notifying = true
-    queueMicrotask(() => {
+    microtask(() => {
       this.#notifying = false
       for (const subscription of [...this.#subscriptions]) {
         try {
