@@ -50,6 +50,16 @@ const checks: Readonly<Record<string, Check>> = {
     roundsDefault: 1_000,
     run: async (rounds) => (await import('./soak/rollback.ts')).soakRollback(rounds),
   },
+  orphans: {
+    says: 'three tabs of one browser are a room, and two of them are killed: the third goes on by itself',
+    roundsDefault: 20,
+    run: async (rounds) => (await import('./soak/orphans.ts')).soakOrphans(rounds),
+  },
+  'take-over': {
+    says: 'one log, and owners of it that die, freeze, are stopped or are lost in thought while they write',
+    roundsDefault: 200,
+    run: async (rounds) => (await import('./soak/take-over.ts')).soakTakeOver(rounds),
+  },
   edge: {
     says: 'an edge replica and two browsers: both browsers die, then the edge replica again and again',
     roundsDefault: 20,
@@ -78,6 +88,26 @@ const checks: Readonly<Record<string, Check>> = {
       for (let round = 0; round < rounds; round++) figures = await soakSignalingLoad()
       return figures
     },
+  },
+  'signaling-kills': {
+    says: 'kill -9 for the signaling server under a room of three: no channel drops, and newcomers are in after its return',
+    roundsDefault: 20,
+    run: async (rounds) => (await import('./soak-links/signaling-kills.ts')).soakSignalingKills(rounds),
+  },
+  reconnect: {
+    says: 'reload, sleep, signaling restart, one-way cut, half of all frames lost: how long until commands flow again',
+    roundsDefault: 5,
+    run: async (rounds) => (await import('./soak-links/reconnect.ts')).soakReconnect(rounds),
+  },
+  join: {
+    says: 'newcomers to a room of two: from the opened invite to the first committed write',
+    roundsDefault: 30,
+    run: async (rounds) => (await import('./soak-links/join.ts')).soakJoin(rounds),
+  },
+  leaks: {
+    says: 'connects and closes of both kinds of link in one page: connections, timers, listeners and heap afterwards',
+    roundsDefault: 1_000,
+    run: async (rounds) => (await import('./soak-links/leaks.ts')).soakLeaks(rounds),
   },
   redis: {
     says: 'signaling servers over one Redis: peers of different processes meet, those of a killed one go',
