@@ -13,6 +13,8 @@ const firstLookShare = 0.2
 const growthPerRoundMax = 512
 /** The heap is never twice the same; this is not counted as growth. */
 const growthSlack = 256 * 1_024
+/** The browser counts closed connections, too, until they are collected, and refuses to make more than some hundreds. */
+const collectEvery = 100
 const settleMs = 30_000
 
 interface Look {
@@ -53,9 +55,9 @@ async function soakKind(
   empty: Look,
 ): Promise<Record<string, number>> {
   const firstRounds = Math.max(1, Math.round(rounds * firstLookShare))
-  await run(page, kind, firstRounds)
+  await run(page, session, kind, firstRounds)
   const early = await settledLook(page, session, empty)
-  await run(page, kind, rounds - firstRounds)
+  await run(page, session, kind, rounds - firstRounds)
   const late = await settledLook(page, session, empty)
   const made = await page.evaluate(() => window.leaks?.made ?? 0)
   const grown = late.heapBytes - early.heapBytes
@@ -78,14 +80,17 @@ async function soakKind(
   }
 }
 
-async function run(page: Page, kind: LinkKind, rounds: number): Promise<void> {
-  await page.evaluate(
-    async ({ kind, rounds }) => {
-      if (window.leaks === undefined) throw new Error('this page makes no links')
-      await window.leaks.run(kind, rounds)
-    },
-    { kind, rounds },
-  )
+async function run(page: Page, session: CDPSession, kind: LinkKind, rounds: number): Promise<void> {
+  for (let left = rounds; left > 0; left -= collectEvery) {
+    await page.evaluate(
+      async ({ kind, rounds }) => {
+        if (window.leaks === undefined) throw new Error('this page makes no links')
+        await window.leaks.run(kind, rounds)
+      },
+      { kind, rounds: Math.min(left, collectEvery) },
+    )
+    await session.send('HeapProfiler.collectGarbage')
+  }
 }
 
 /** Timers of the last round may be on their way still: waits until nothing is left over, and looks again at the end. */

@@ -1,6 +1,7 @@
-// Peer links over a plain RTCPeerConnection, with no library in between. One data channel, made by the initiator; what the
-// other end could ask for besides (media, more channels, another description) is not there to be asked for.
+// Peer links over a plain RTCPeerConnection, with no library in between. One data channel, which both ends make; what the other
+// end could ask for besides (media, more channels, another description) is not there to be asked for.
 import { WepaxosError } from '@wepaxos/core'
+import { agreedChannel } from './agreed-channel.ts'
 import { certificateFingerprints } from './certificate-fingerprints.ts'
 import type { CreatePeerLink, LinkFingerprints, LinkSignal, PeerLink, PeerLinkOptions } from './peer-link.ts'
 
@@ -29,7 +30,7 @@ export function rtcLinks(implementation: RtcImplementation = globalThis): Create
 class RtcLink implements PeerLink {
   readonly #connection: RTCPeerConnection
   readonly #options: PeerLinkOptions
-  #channel: RTCDataChannel | undefined
+  readonly #channel: RTCDataChannel
   #state: 'connecting' | 'open' | 'closed' = 'connecting'
   #described = false
   #blocked = false
@@ -44,16 +45,14 @@ class RtcLink implements PeerLink {
     connection.onconnectionstatechange = () => {
       if (connection.connectionState === 'failed') this.#end('no connection could be made, or it was lost')
     }
-    if (options.initiator) {
-      this.#use(connection.createDataChannel(channelLabel))
-      this.#then(() => this.#describe('offer'))
-    } else {
-      connection.ondatachannel = ({ channel }) => this.#use(channel)
-    }
+    connection.ondatachannel = () => this.#end('a channel that nobody asked for')
+    this.#channel = connection.createDataChannel(channelLabel, agreedChannel)
+    this.#listen(this.#channel)
+    if (options.initiator) this.#then(() => this.#describe('offer'))
   }
 
   get bufferedBytes(): number {
-    return this.#state === 'open' ? (this.#channel?.bufferedAmount ?? 0) : 0
+    return this.#state === 'open' ? this.#channel.bufferedAmount : 0
   }
 
   get writable(): boolean {
@@ -86,7 +85,7 @@ class RtcLink implements PeerLink {
   send(bytes: Uint8Array<ArrayBuffer>): void {
     if (this.#state !== 'open') return
     try {
-      this.#channel?.send(bytes)
+      this.#channel.send(bytes)
       if (this.bufferedBytes > bufferedBytesHigh) this.#blocked = true
     } catch (error) {
       this.close(error instanceof Error ? error.message : 'send failed')
@@ -110,7 +109,7 @@ class RtcLink implements PeerLink {
     // Taken off, so that nothing of a closed connection leads back here and keeps it alive.
     Object.assign(this.#connection, { onicecandidate: null, onconnectionstatechange: null, ondatachannel: null })
     const noHandlers = { onopen: null, onmessage: null, onclose: null, onerror: null, onbufferedamountlow: null }
-    if (this.#channel !== undefined) Object.assign(this.#channel, noHandlers)
+    Object.assign(this.#channel, noHandlers)
     this.#connection.close()
     this.#options.events.onClose(reason)
   }
@@ -137,14 +136,7 @@ class RtcLink implements PeerLink {
     this.#options.events.onSignal({ type: 'ice', candidate: { candidate, sdpMid, sdpMLineIndex } })
   }
 
-  #use(channel: RTCDataChannel): void {
-    // What it is called does not matter; that it loses nothing and keeps the order does.
-    const isReliable = channel.ordered && channel.maxRetransmits === null && channel.maxPacketLifeTime === null
-    if (this.#channel !== undefined || !isReliable) {
-      this.#end('a channel that nobody asked for')
-      return
-    }
-    this.#channel = channel
+  #listen(channel: RTCDataChannel): void {
     channel.binaryType = 'arraybuffer'
     channel.bufferedAmountLowThreshold = bufferedBytesHigh
     channel.onmessage = ({ data }: MessageEvent<unknown>) => {
@@ -160,8 +152,6 @@ class RtcLink implements PeerLink {
       this.#options.events.onDrain()
     }
     channel.onopen = () => this.#onOpen()
-    // Some say it before the channel is handed out.
-    if (channel.readyState === 'open') queueMicrotask(() => this.#onOpen())
   }
 
   #onOpen(): void {

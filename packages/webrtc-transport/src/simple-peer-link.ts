@@ -2,6 +2,7 @@
 // that importing this package touches neither `window` nor `RTCPeerConnection`.
 import { WepaxosError } from '@wepaxos/core'
 import type { Instance, SignalData, SimplePeer } from 'simple-peer'
+import { agreedChannel } from './agreed-channel.ts'
 import { certificateFingerprints } from './certificate-fingerprints.ts'
 import type { CreatePeerLink, LinkFingerprints, LinkSignal, PeerLink, PeerLinkOptions } from './peer-link.ts'
 
@@ -43,6 +44,7 @@ class SimplePeerLink implements PeerLink {
     this.#peer = new Peer({
       initiator: options.initiator,
       trickle: true,
+      channelConfig: { ...agreedChannel },
       // Without this the stream may glue two frames together.
       objectMode: true,
       // Always given: simple-peer's own default names public STUN servers.

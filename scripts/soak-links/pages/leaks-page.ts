@@ -27,6 +27,9 @@ declare global {
   }
 }
 
+/** How long one link may take for anything. */
+const patienceMs = 20_000
+
 let made = 0
 let open = 0
 
@@ -127,8 +130,16 @@ class Ends {
     while (this.#reached[state] < 2) {
       if (state !== 'closed' && this.#reached.closed > 0)
         throw new Error(`a link closed before both ends were ${state}`)
-      await new Promise<void>((resolve) => {
-        this.#onReached = resolve
+      await new Promise<void>((resolve, reject) => {
+        // Not a counted timer: it is the harness's own.
+        const deadline = startTimer(
+          () => reject(new Error(`not ${state}: ${JSON.stringify(this.#reached)}`)),
+          patienceMs,
+        )
+        this.#onReached = () => {
+          stopTimer(deadline)
+          resolve()
+        }
       })
     }
   }
