@@ -30,8 +30,9 @@ const benches: Readonly<Record<string, () => Promise<Report>>> = {
   recovery: () => benchRecovery(quick ? 1 : rounds, 1_000),
   latency: benchLatency,
   durable: benchDurable,
+  links: benchLinks,
 }
-const all = ['cluster', 'lasting', 'executor', 'codec', 'recovery', 'latency', 'durable']
+const all = ['cluster', 'lasting', 'executor', 'codec', 'recovery', 'latency', 'durable', 'links']
 const targets = positionals.length === 0 || positionals.includes('targets')
 const asked = positionals.length === 0 ? all : positionals
 const names = new Set(asked.flatMap((name) => (name === 'targets' ? ['targets', 'lasting', 'executor'] : [name])))
@@ -45,6 +46,11 @@ async function benchLatency(): Promise<Report> {
   // only now: what drives a browser fills the heap that the others are measured in
   const { measureLatency } = await import('./bench-latency.ts')
   return await measureLatency(samples)
+}
+
+async function benchLinks(): Promise<Report> {
+  const { benchLinks } = await import('./bench-links.ts')
+  return await benchLinks({ connections: quick ? 10 : 50, roundTrips: 50, frames: 200 })
 }
 
 async function benchDurable(): Promise<Report> {

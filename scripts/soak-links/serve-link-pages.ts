@@ -20,7 +20,7 @@ export async function serveLinkPages(): Promise<ServedPages> {
       target: 'es2022',
       outDir: folder,
       emptyOutDir: true,
-      rolldownOptions: { input: [`${root}/links.html`, `${root}/leaks.html`] },
+      rolldownOptions: { input: [`${root}/links.html`, `${root}/leaks.html`, `${root}/speed.html`] },
     },
     logLevel: 'warn',
   })

@@ -1,12 +1,7 @@
 // A page that connects two ends of a link over real WebRTC, says one thing each way, and closes them, again and again. It
 // counts the connections that were made and not closed, and the timers that have neither run nor been taken back.
-import {
-  type CreatePeerLink,
-  type LinkSignal,
-  loadSimplePeerLinks,
-  type PeerLink,
-  rtcLinks,
-} from '@wepaxos/webrtc-transport'
+import { type CreatePeerLink, loadSimplePeerLinks, rtcLinks } from '@wepaxos/webrtc-transport'
+import { LinkPair } from './link-pair.ts'
 
 export type LinkKind = 'simple-peer' | 'plain'
 
@@ -26,9 +21,6 @@ declare global {
     leaks?: LeaksPage
   }
 }
-
-/** How long one link may take for anything. */
-const patienceMs = 20_000
 
 let made = 0
 let open = 0
@@ -80,84 +72,16 @@ Object.assign(globalThis, {
   },
 })
 
-interface Reached {
-  open: number
-  heard: number
-  closed: number
-}
-
-/** Both ends of one link, and how far they have come. */
-class Ends {
-  readonly #links: PeerLink[] = []
-  readonly #reached: Reached = { open: 0, heard: 0, closed: 0 }
-  #onReached: () => void = () => undefined
-
-  constructor(createLink: CreatePeerLink) {
-    const early: LinkSignal[] = []
-    for (const index of [0, 1] as const) {
-      const link = createLink({
-        peer: `end ${1 - index}`,
-        initiator: index === 0,
-        iceServers: [],
-        events: {
-          onSignal: (signal) => {
-            const other = this.#links[1 - index]
-            if (other === undefined) early.push(signal)
-            else other.signal(signal)
-          },
-          onOpen: () => this.#reach('open'),
-          onMessage: () => this.#reach('heard'),
-          onDrain: () => undefined,
-          onClose: () => this.#reach('closed'),
-        },
-      })
-      this.#links.push(link)
-    }
-    for (const signal of early) this.#links[1]?.signal(signal)
-  }
-
-  send(bytes: Uint8Array<ArrayBuffer>): void {
-    for (const link of this.#links) link.send(bytes)
-  }
-
-  /** Closes one end; the other one is to notice by itself. */
-  close(index: 0 | 1): void {
-    this.#links[index]?.close('done')
-  }
-
-  /** Resolves when both ends have come so far. */
-  async both(state: keyof Reached): Promise<void> {
-    while (this.#reached[state] < 2) {
-      if (state !== 'closed' && this.#reached.closed > 0)
-        throw new Error(`a link closed before both ends were ${state}`)
-      await new Promise<void>((resolve, reject) => {
-        // Not a counted timer: it is the harness's own.
-        const deadline = startTimer(
-          () => reject(new Error(`not ${state}: ${JSON.stringify(this.#reached)}`)),
-          patienceMs,
-        )
-        this.#onReached = () => {
-          stopTimer(deadline)
-          resolve()
-        }
-      })
-    }
-  }
-
-  #reach(state: keyof Reached): void {
-    this.#reached[state] += 1
-    this.#onReached()
-  }
-}
-
 /** Connects, says one thing each way, closes. */
 async function connectAndClose(createLink: CreatePeerLink, closesFirst: 0 | 1): Promise<void> {
-  const ends = new Ends(createLink)
-  await ends.both('open')
-  ends.send(Uint8Array.of(1, 2, 3))
-  await ends.both('heard')
-  ends.close(closesFirst)
-  await ends.both('closed')
+  const pair = new LinkPair(createLink, undefined, undefined, {
+    start: (run, delayMs) => startTimer(run, delayMs),
+    stop: (timer) => stopTimer(timer),
+  })
+  await pair.open()
+  for (const end of pair.ends) end.send(Uint8Array.of(1, 2, 3))
+  await pair.heard(1)
+  await pair.close(closesFirst)
 }
 
 const kinds: Readonly<Record<LinkKind, CreatePeerLink>> = {
