@@ -45,12 +45,12 @@ export class Echoes {
   readonly #self: ReplicaId
   #nextId = 1
 
-  constructor(room: Room, self: ReplicaId, createLink: CreatePeerLink) {
-    this.#self = self
+  constructor(room: Room, own: Awaited<ReturnType<Room['newReplica']>>, createLink: CreatePeerLink) {
+    this.#self = own.replica
     this.#createLink = createLink
     this.#channel = room.attach({
       partition: 'echo',
-      replica: self,
+      ...own,
       onConnected: (peer) => void this.#meet(peer),
       onDisconnected: (peer) => void this.#others.delete(peer),
       onFrame: (from, frame) => {

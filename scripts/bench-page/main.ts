@@ -50,7 +50,7 @@ const replica = await openReplica({
 })
 if (room.founded) history.replaceState(null, '', room.invite)
 
-const echoes = new Echoes(room, replica.id, createLink)
+const echoes = new Echoes(room, await room.newReplica(), createLink)
 
 async function commands({ count, inFlight, keys, byPath }: CommandRun): Promise<CommandTimes> {
   const slowTimes: number[] = []

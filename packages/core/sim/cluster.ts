@@ -3,7 +3,7 @@
 import { Reader } from '../src/codec/bytes.ts'
 import { controlEpoch, readControlMessage, readFrameHead } from '../src/codec/message.ts'
 import { AssertionError } from '../src/lib/assert.ts'
-import type { WepaxosError } from '../src/lib/errors.ts'
+import { WepaxosError } from '../src/lib/errors.ts'
 import type { Random } from '../src/lib/random.ts'
 import { checkInvariants } from '../src/protocol/invariants.ts'
 import { quorumsOf } from '../src/protocol/quorum.ts'
@@ -194,7 +194,10 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
         })
       },
       (error: unknown) => {
-        if (isAlive()) this.failure ??= error
+        if (!isAlive()) return
+        // its first write, before it says anything, may fail like any other
+        if (error instanceof WepaxosError && error.code === 'StorageFailed') this.#failed(process, error)
+        else this.failure ??= error
       },
     )
   }

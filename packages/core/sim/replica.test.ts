@@ -315,9 +315,11 @@ describe('several replicas', () => {
     const stage = new Stage()
     const [a, b] = await stage.cluster(3)
     if (a === undefined || b === undefined) throw new Error('three replicas')
-    // b dies while a command of its own on the shared key is in doubt: who conflicts with it waits for its recovery
+    // b dies while a command of its own on the shared key is in doubt (it is heard, and hears nothing): who conflicts with it
+    // waits for its recovery
+    for (const other of ['a', 'c']) stage.network.cutSilently(other, 'b')
     b.mutate.set('shared', 'b')
-    await stage.pass(2)
+    await stage.pass(20)
     stage.kill('b')
     const shared = a.mutate.set('shared', 'a')
     const own = a.mutate.set('own', 'a')

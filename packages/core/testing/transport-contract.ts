@@ -20,11 +20,30 @@ export function describeTransportContract(name: string, open: () => Promise<Tran
   describe(`${name} keeps the transport contract`, () => {
     let harness: TransportHarness
     let observers: Observer[]
+    let alpha: ReplicaId
+    let beta: ReplicaId
+    let gamma: ReplicaId
+    let delta: ReplicaId
+    /** Where the transport gives its replicas keys. */
+    let keys: Map<ReplicaId, Uint8Array>
 
     beforeEach(async () => {
       harness = await open()
       observers = []
+      keys = new Map()
+      alpha = await newReplica('a')
+      beta = await newReplica('b')
+      gamma = await newReplica('c')
+      delta = await newReplica('d')
     })
+
+    /** As the transport wants it; else one with an id of that digit. */
+    async function newReplica(digit: string): Promise<ReplicaId> {
+      const made = await harness.transports[0].newReplica?.()
+      if (made === undefined) return replicaId(digit.repeat(32))
+      keys.set(made.replica, made.key)
+      return made.replica
+    }
 
     afterEach(async () => {
       for (const observer of observers) observer.channel.close()
@@ -33,7 +52,7 @@ export function describeTransportContract(name: string, open: () => Promise<Tran
     })
 
     function attach(page: 0 | 1 | 2, replica: ReplicaId, partition = 'main'): Observer {
-      const observer = new Observer(harness.transports[page], replica, partition)
+      const observer = new Observer(harness.transports[page], replica, partition, keys.get(replica))
       observers.push(observer)
       return observer
     }
@@ -56,7 +75,10 @@ export function describeTransportContract(name: string, open: () => Promise<Tran
       await connected(...all)
       for (const one of all) {
         expect([...one.events].sort()).toEqual(
-          all.filter((other) => other !== one).map(({ replica }) => `connected ${replica}`),
+          all
+            .filter((other) => other !== one)
+            .map(({ replica }) => `connected ${replica}`)
+            .sort(),
         )
       }
     })
@@ -106,6 +128,34 @@ export function describeTransportContract(name: string, open: () => Promise<Tran
       expect(from(alpha).map(({ text }) => text)).toEqual(expected)
       expect(from(gamma)).toHaveLength(100)
       expect(first.frames).toEqual([])
+    })
+
+    it('delivers what is sent at once to who has just connected, in order, though the other end may know later', async () => {
+      const texts = Array.from({ length: 20 }, (_, count) => `greeting ${count}`)
+      const greet = (observer: Observer, peer: ReplicaId) => {
+        for (const text of texts) observer.channel.send(peer, bytes(text))
+      }
+      const all: Observer[] = []
+      // The last one finds that the others are there already.
+      for (const [page, replica] of [alpha, beta, gamma].entries()) {
+        const observer = attach(page as 0 | 1 | 2, replica)
+        observer.onConnected = (peer) => greet(observer, peer)
+        all.push(observer)
+        const count = (all.length - 1) * texts.length
+        await harness.until(() => all.every(({ frames }) => frames.length === count), 'all greetings are there')
+      }
+      for (const { replica, frames } of all) {
+        for (const other of all) {
+          const said = frames.filter(({ from }) => from === other.replica).map(({ text }) => text)
+          expect(said).toEqual(other.replica === replica ? [] : texts)
+        }
+      }
+    })
+
+    it('gives each new replica an id of its own, if it gives ids', async () => {
+      expect(new Set([alpha, beta, gamma, delta]).size).toBe(4)
+      expect([0, 4]).toContain(keys.size)
+      for (const key of keys.values()) expect(key.length).toBeGreaterThan(16)
     })
 
     it('does not call an endpoint from within send', async () => {
@@ -255,11 +305,6 @@ export function describeTransportContract(name: string, open: () => Promise<Tran
   })
 }
 
-const alpha = replicaId('a'.repeat(32))
-const beta = replicaId('b'.repeat(32))
-const gamma = replicaId('c'.repeat(32))
-const delta = replicaId('d'.repeat(32))
-
 /** An endpoint that writes down what it hears, and any breach of the order in which it should hear it. */
 class Observer {
   readonly replica: ReplicaId
@@ -267,19 +312,22 @@ class Observer {
   readonly events: string[] = []
   readonly faults: string[] = []
   readonly connected = new Set<ReplicaId>()
+  onConnected: (peer: ReplicaId) => void = () => undefined
   readonly raw: Uint8Array[] = []
   readonly #from: ReplicaId[] = []
 
-  constructor(transport: Transport, replica: ReplicaId, partition: string) {
+  constructor(transport: Transport, replica: ReplicaId, partition: string, key: Uint8Array | undefined) {
     this.replica = replica
     this.channel = transport.attach({
       partition,
       replica,
+      ...(key === undefined ? {} : { key }),
       onConnected: (peer) => {
         if (this.connected.has(peer)) this.faults.push(`${replica} heard twice that ${peer} is connected`)
         if (peer === replica) this.faults.push(`${replica} is connected with itself`)
         this.connected.add(peer)
         this.events.push(`connected ${peer}`)
+        this.onConnected(peer)
       },
       onDisconnected: (peer) => {
         if (!this.connected.delete(peer)) this.faults.push(`${replica} lost ${peer} without having had it`)

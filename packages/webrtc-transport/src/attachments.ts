@@ -1,56 +1,56 @@
 // Which replicas are attached here, which ones the peers have announced over their links, and what the port's endpoints
-// hear of that. Local endpoints of one partition reach each other without a link.
+// hear of that. Local endpoints of one partition reach each other without a link, and without proof.
 //
-// A replica is its first claimant's: as long as a link of the identity that announced it first goes on announcing it,
-// nobody else speaks for it. What another identity announces meanwhile waits, unheard, until the first one is gone: a page
-// that was reloaded has a new key, and may be back before the old link is known to be dead.
+// Announcing takes a signature at this end of a link and its verification at the other, and WebCrypto takes a moment for
+// each. The port promises that what is sent arrives while the link lasts. So an endpoint is told of those behind a link only
+// when its own announcement there has been sent, which then goes ahead of all that it says; and link-claims.ts holds back
+// what comes before an announcement is verified.
 import { type Channel, type Endpoint, type ReplicaId, WepaxosError } from '@wepaxos/core'
+import { signAnnouncement } from './announcement.ts'
 import { type ControlMessage, partitionLengthMax } from './control-message.ts'
+import type { LinkMessage } from './framing.ts'
+import { type Claim, LinkClaims } from './link-claims.ts'
 import { firstReplicaChannel, type LinkSession } from './link-session.ts'
-
-/** A replica that is attached at the other end of a link. */
-interface Claim {
-  readonly kind: 'claim'
-  readonly session: LinkSession
-  readonly channel: number
-  readonly partition: string
-  readonly replica: ReplicaId
-  readonly sinceMs: number
-}
+import { decodeReplicaKey, importReplicaKey, type ReplicaKey, type StoredReplicaKey } from './replica-key.ts'
 
 interface Local {
   readonly kind: 'local'
   readonly channel: number
   readonly endpoint: Endpoint
   readonly sinceMs: number
+  /** undefined where it turned out to be no key: the replica is not announced to anybody. */
+  readonly key: Promise<ReplicaKey | undefined>
+  /** The links over which it has been announced. */
+  readonly announced: Set<LinkSession>
   /** Whom the endpoint was told of, and the way there. */
-  readonly connected: Map<ReplicaId, Claim | Local>
+  readonly connected: Map<ReplicaId, Route>
 }
 
-const claimsMax = 256
+type Route = Claim<LinkSession> | Local
+
+export interface AttachmentsOptions {
+  /** Of a frame, and of all frames of a link that wait for their senders' announcements to be verified. */
+  readonly messageBytesMax: number
+  /** This page holds the voter's secret. */
+  readonly mayVote: boolean
+  /** Other replicas than before are attached at the other end of a link. */
+  readonly onReplicas: () => void
+  /** A link announced a replica without holding its key. An honest page never does: the link should be closed. */
+  readonly onSpoofed: (session: LinkSession, replica: ReplicaId) => void
+  /** A replica is attached here that can not prove its id to anybody. */
+  readonly onUnusableKey: (replica: ReplicaId, error: unknown) => void
+}
 
 export class Attachments {
-  readonly #messageBytesMax: number
-  /** This page holds the voter's secret. */
-  readonly #mayVote: boolean
-  readonly #onSpoofed: (session: LinkSession, replica: ReplicaId) => void
-  /** Of each announced replica its claims. It belongs to the identity of the first one. */
-  readonly #claimants = new Map<string, Claim[]>()
+  readonly #options: AttachmentsOptions
   readonly #locals = new Map<number, Local>()
-  readonly #claims = new Map<LinkSession, Map<number, Claim>>()
+  readonly #links = new Map<LinkSession, LinkClaims<LinkSession>>()
   #nextChannel = firstReplicaChannel
   #reconciling = false
   #closed = false
 
-  /** `onSpoofed`: a link announced a replica that another identity speaks for, or this page itself. */
-  constructor(
-    messageBytesMax: number,
-    mayVote: boolean,
-    onSpoofed: (session: LinkSession, replica: ReplicaId) => void,
-  ) {
-    this.#messageBytesMax = messageBytesMax
-    this.#mayVote = mayVote
-    this.#onSpoofed = onSpoofed
+  constructor(options: AttachmentsOptions) {
+    this.#options = options
   }
 
   attach(endpoint: Endpoint): Channel {
@@ -63,16 +63,22 @@ export class Attachments {
       if (other.partition !== partition || other.replica !== replica) continue
       throw new WepaxosError('InvalidArgument', `replica ${replica} is attached already`, { partition })
     }
+    const key = storedKeyOf(endpoint)
     const local: Local = {
       kind: 'local',
       channel: this.#nextChannel,
       endpoint,
       sinceMs: Date.now(),
+      key: importReplicaKey(key).catch((error: unknown) => {
+        this.#options.onUnusableKey(replica, error)
+        return undefined
+      }),
+      announced: new Set(),
       connected: new Map(),
     }
     this.#nextChannel += 1
     this.#locals.set(local.channel, local)
-    for (const session of this.#claims.keys()) session.sendControl(attachMessage(local))
+    for (const session of this.#links.keys()) void this.#announce(local, session)
     this.#reconcileSoon()
     return {
       send: (to, frame, priority) => this.#send(local, to, frame, priority ?? 'normal'),
@@ -86,91 +92,87 @@ export class Attachments {
 
   /** The replicas that are attached at the other end of a link. */
   replicasOf(session: LinkSession): readonly { readonly partition: string; readonly replica: ReplicaId }[] {
-    const claims = this.#claims.get(session)
-    if (claims === undefined) return []
-    const believed = [...claims.values()].filter((claim) => this.#isBelieved(claim))
-    return believed.map(({ partition, replica }) => ({ partition, replica }))
+    const verified = this.#links.get(session)?.verified ?? []
+    return verified.map(({ partition, replica }) => ({ partition, replica }))
   }
 
   linkOpened(session: LinkSession): void {
-    this.#claims.set(session, new Map())
-    for (const local of this.#locals.values()) session.sendControl(attachMessage(local))
+    const claims = new LinkClaims({
+      session,
+      heldBytesMax: this.#options.messageBytesMax,
+      onVerified: (claim, held) => {
+        this.#reconcile()
+        this.#options.onReplicas()
+        for (const message of held) this.#deliver(claim, message)
+      },
+      onRefused: ({ replica }) => this.#options.onSpoofed(session, replica),
+    })
+    this.#links.set(session, claims)
+    for (const local of this.#locals.values()) void this.#announce(local, session)
   }
 
   linkClosed(session: LinkSession): void {
-    for (const claim of this.#claims.get(session)?.values() ?? []) this.#withdraw(claim)
-    this.#claims.delete(session)
+    this.#links.get(session)?.end()
+    this.#links.delete(session)
+    for (const { announced } of this.#locals.values()) announced.delete(session)
     this.#reconcileSoon()
   }
 
   /** False: the peer broke the rules, and its link should be closed. */
   announced(session: LinkSession, message: Extract<ControlMessage, { type: 'attach' | 'detach' }>): boolean {
-    const claims = this.#claims.get(session)
+    const claims = this.#links.get(session)
     if (claims === undefined) return true
-    if (message.type === 'detach') {
-      const claim = claims.get(message.channel)
-      if (claim !== undefined) this.#withdraw(claim)
-      claims.delete(message.channel)
-    } else {
-      if (claims.size >= claimsMax || claims.has(message.channel)) return false
-      const { channel, partition, replica, sinceMs } = message
-      const claim: Claim = { kind: 'claim', session, channel, partition, replica, sinceMs }
-      claims.set(channel, claim)
-      this.#enter(claim)
-    }
-    // At once: the same frame may hold the newcomer's first message.
+    if (message.type === 'attach') return claims.announced(message)
+    claims.withdrawn(message.channel)
     this.#reconcile()
+    this.#options.onReplicas()
     return true
   }
 
-  received(session: LinkSession, channel: number, sender: number, bytes: Uint8Array): void {
-    const local = this.#locals.get(channel)
-    const claim = this.#claims.get(session)?.get(sender)
-    // Not known: detached while this was on its way. Not the one in use: a newer session of the same replica is.
-    if (local === undefined || claim === undefined || local.connected.get(claim.replica) !== claim) return
-    local.endpoint.onFrame(claim.replica, bytes)
+  /** One message of a replica. False: the peer broke the rules, and its link should be closed. */
+  received(session: LinkSession, message: LinkMessage): boolean {
+    const claims = this.#links.get(session)
+    // Not known: detached while this was on its way.
+    if (claims === undefined || !this.#locals.has(message.channel)) return true
+    const claim = claims.verifiedAt(message.sender)
+    if (claim === undefined) return claims.hold(message)
+    this.#deliver(claim, message)
+    return true
   }
 
   close(): void {
     this.#closed = true
-    this.#claims.clear()
-    this.#claimants.clear()
+    for (const claims of this.#links.values()) claims.end()
+    this.#links.clear()
     this.#reconcile()
     for (const local of [...this.#locals.values()]) this.#detach(local)
     this.#reconcile()
   }
 
-  #enter(claim: Claim): void {
-    const name = claimName(claim)
-    const claimants = this.#claimants.get(name)
-    if (claimants === undefined) this.#claimants.set(name, [claim])
-    else claimants.push(claim)
-    const isOurs = [...this.#locals.values()].some(({ endpoint }) => claimName(endpoint) === name)
-    if (this.#isBelieved(claim) && !isOurs) return
-    this.#onSpoofed(claim.session, claim.replica)
-    // Its link may be dead, and not known to be: then the newcomer's wait should be short.
-    const holders = (claimants ?? []).filter((other) => this.#isBelieved(other))
-    for (const { session } of holders) session.recheck()
+  /** Ends in a control message, which no message of the replica overtakes; until then none is sent. */
+  async #announce(local: Local, session: LinkSession): Promise<void> {
+    const { channel, endpoint, sinceMs } = local
+    const key = await local.key
+    if (key === undefined) return
+    const facts = { channel, partition: endpoint.partition, sinceMs }
+    const announcement = await signAnnouncement(key, facts, session.proven.binding.own)
+    if (!this.#locals.has(channel) || !this.#links.has(session)) return
+    session.sendControl(announcement)
+    local.announced.add(session)
+    this.#reconcileSoon()
   }
 
-  #withdraw(claim: Claim): void {
-    const name = claimName(claim)
-    const claimants = this.#claimants.get(name) ?? []
-    const rest = claimants.filter((other) => other !== claim)
-    const heir = rest.find((other) => claimants[0] !== undefined && isOfOne(claimants[0], other)) ?? rest[0]
-    if (heir === undefined) this.#claimants.delete(name)
-    else this.#claimants.set(name, [heir, ...rest.filter((other) => other !== heir)])
-  }
-
-  /** The replica belongs to the identity that announces it here. */
-  #isBelieved(claim: Claim): boolean {
-    const first = this.#claimants.get(claimName(claim))?.[0]
-    return first !== undefined && isOfOne(first, claim)
+  #deliver(claim: Claim<LinkSession>, { channel, bytes }: LinkMessage): void {
+    const local = this.#locals.get(channel)
+    // Not the one in use: a newer session of the same replica is.
+    if (local === undefined || local.connected.get(claim.replica) !== claim || !claim.session.isOpen) return
+    local.endpoint.onFrame(claim.replica, bytes)
   }
 
   #send(local: Local, to: ReplicaId, frame: Uint8Array, lane: 'normal' | 'bulk'): void {
-    if (frame.length > this.#messageBytesMax) {
-      const problem = `a frame has at most ${this.#messageBytesMax} bytes, not ${frame.length}`
+    const { messageBytesMax } = this.#options
+    if (frame.length > messageBytesMax) {
+      const problem = `a frame has at most ${messageBytesMax} bytes, not ${frame.length}`
       throw new WepaxosError('InvalidArgument', problem)
     }
     const route = local.connected.get(to)
@@ -188,7 +190,8 @@ export class Attachments {
   #detach(local: Local): void {
     if (!this.#locals.delete(local.channel)) return
     local.connected.clear()
-    for (const session of this.#claims.keys()) session.sendControl({ type: 'detach', channel: local.channel })
+    for (const session of local.announced) session.sendControl({ type: 'detach', channel: local.channel })
+    local.announced.clear()
     this.#reconcileSoon()
   }
 
@@ -214,20 +217,21 @@ export class Attachments {
         // Asked anew each time: the endpoint may have closed its channel in the call before.
         if (!this.#locals.has(local.channel) || connected.has(replica)) continue
         connected.set(replica, route)
-        const mayVote = route.kind === 'local' ? this.#mayVote : route.session.proven.role === 'voter'
+        const mayVote = route.kind === 'local' ? this.#options.mayVote : route.session.proven.role === 'voter'
         endpoint.onConnected(replica, { mayVote })
       }
     }
   }
 
-  /** Whom `local` should be able to reach. Of two links of its identity, the one where it was attached later is the way. */
-  #routes(local: Local): Map<ReplicaId, Claim | Local> {
+  /** Whom `local` should be able to reach. Of two links to one replica, the one where it was attached later is the way. */
+  #routes(local: Local): Map<ReplicaId, Route> {
     const { partition, replica } = local.endpoint
-    const routes = new Map<ReplicaId, Claim | Local>()
+    const routes = new Map<ReplicaId, Route>()
     if (this.#closed) return routes
-    for (const claims of this.#claims.values()) {
-      for (const claim of claims.values()) {
-        if (claim.partition !== partition || claim.replica === replica || !this.#isBelieved(claim)) continue
+    for (const [session, claims] of this.#links) {
+      if (!local.announced.has(session)) continue
+      for (const claim of claims.verified) {
+        if (claim.partition !== partition || claim.replica === replica) continue
         const other = routes.get(claim.replica)
         if (other === undefined || other.sinceMs <= claim.sinceMs) routes.set(claim.replica, claim)
       }
@@ -239,16 +243,16 @@ export class Attachments {
   }
 }
 
-function claimName({ partition, replica }: { readonly partition: string; readonly replica: ReplicaId }): string {
-  // Replica ids have no spaces.
-  return `${replica} ${partition}`
-}
-
-function isOfOne(claim: Claim, other: Claim): boolean {
-  return claim.session.proven.identity === other.session.proven.identity
-}
-
-function attachMessage(local: Local): ControlMessage {
-  const { channel, endpoint, sinceMs } = local
-  return { type: 'attach', channel, partition: endpoint.partition, replica: endpoint.replica, sinceMs }
+/** Throws InvalidArgument where the endpoint has no key, or not the one of its replica. */
+function storedKeyOf({ partition, replica, key }: Endpoint): StoredReplicaKey {
+  if (key === undefined) {
+    const problem =
+      `replica ${replica} has no key to prove its id with: its state was stored by an older version, or with another ` +
+      'transport. Its id can not be used in a room. Erase the stored state, and it begins anew with that of its peers'
+    throw new WepaxosError('InvalidArgument', problem, { partition })
+  }
+  const stored = decodeReplicaKey(key)
+  if (stored?.replica === replica) return stored
+  const problem = stored === undefined ? 'is no key' : `is the key of replica ${stored.replica}`
+  throw new WepaxosError('InvalidArgument', `what was given as the key of replica ${replica} ${problem}`, { partition })
 }

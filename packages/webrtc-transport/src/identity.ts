@@ -1,5 +1,6 @@
 // A page's identity in a room: a key pair of which only the public half leaves the browser. Ed25519, or ECDSA on P-256
-// where the browser does not have that. What is signed with it is link-proof.ts's business.
+// where the browser does not have that. What is signed with it is link-proof.ts's business. The keys of replicas are of the
+// same kinds: see replica-key.ts.
 import { WepaxosError } from '@wepaxos/core'
 import { decodeBase64Url, encodeBase64Url } from './base64url.ts'
 
@@ -17,7 +18,8 @@ export interface Identity extends PublicIdentity {
   readonly privateKey: CryptoKey
 }
 
-const keyBytes: Readonly<Record<IdentityAlgorithm, number>> = { Ed25519: 32, 'P-256': 65 }
+/** Of a raw public key. */
+export const keyBytes: Readonly<Record<IdentityAlgorithm, number>> = { Ed25519: 32, 'P-256': 65 }
 const signing: Readonly<Record<IdentityAlgorithm, AlgorithmIdentifier | EcdsaParams>> = {
   Ed25519: 'Ed25519',
   'P-256': { name: 'ECDSA', hash: 'SHA-256' },
@@ -27,11 +29,21 @@ const making = { Ed25519: 'Ed25519', 'P-256': { name: 'ECDSA', namedCurve: 'P-25
 /** A new key pair whose private half can not be extracted, ready to be kept in IndexedDB. */
 export async function createIdentity(): Promise<CryptoKeyPair> {
   try {
-    // Both kinds make pairs; the types know it only for the names that they list.
-    return (await crypto.subtle.generateKey(making.Ed25519, false, ['sign', 'verify'])) as CryptoKeyPair
+    return await createKeyPair('Ed25519', false)
   } catch {
-    return crypto.subtle.generateKey(making['P-256'], false, ['sign', 'verify'])
+    return createKeyPair('P-256', false)
   }
+}
+
+/** Rejects where this browser does not know the kind. */
+export async function createKeyPair(alg: IdentityAlgorithm, extractable: boolean): Promise<CryptoKeyPair> {
+  // Both kinds make pairs; the types know it only for the names that they list.
+  return (await crypto.subtle.generateKey(making[alg], extractable, ['sign', 'verify'])) as CryptoKeyPair
+}
+
+/** A private key that may sign, from its PKCS #8. Rejects where the bytes are none of that kind. */
+export function importPrivateKey(alg: IdentityAlgorithm, pkcs8: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
+  return crypto.subtle.importKey('pkcs8', pkcs8, making[alg], false, ['sign'])
 }
 
 /** The identity of a key pair. Throws InvalidArgument where it is of another kind, or can not sign. */

@@ -4,7 +4,7 @@ import { ManualClock, settle } from '../testing/manual-clock.ts'
 import { randomText } from './base64url.ts'
 import { createIdentity, type Identity, identityName, identityOf } from './identity.ts'
 import { createInvite, deriveRoomKeys, type Invite, readerInvite } from './invite.ts'
-import { type Credentials, LinkProof, proofTimeoutMs } from './link-proof.ts'
+import { type Credentials, type LinkBinding, LinkProof, proofTimeoutMs } from './link-proof.ts'
 
 type Message = Readonly<Record<string, unknown>>
 
@@ -19,6 +19,7 @@ interface EndOptions {
 function end(clock: ManualClock, { credentials, id, own, theirs }: EndOptions, peer: string) {
   const sent: Uint8Array<ArrayBuffer>[] = []
   const heard: string[] = []
+  const bindings: LinkBinding[] = []
   const keep = (bytes: Uint8Array<ArrayBuffer>): void => {
     sent.push(bytes)
   }
@@ -30,12 +31,13 @@ function end(clock: ManualClock, { credentials, id, own, theirs }: EndOptions, p
     clock,
     fingerprints: () => Promise.resolve({ own, theirs }),
     send: (bytes) => wire.carry(bytes),
-    onProven: ({ identity, role }, unread) => {
+    onProven: ({ identity, role, binding }, unread) => {
+      bindings.push(binding)
       heard.push(`proven ${role} ${identity}`, ...unread.map((frame) => `unread ${frame.length}`))
     },
     onRefused: (reason) => heard.push(`refused: ${reason}`),
   })
-  return { proof, sent, heard, wire }
+  return { proof, sent, heard, bindings, wire }
 }
 
 /** Two ends; what each says passes `change` on its way. */
@@ -91,6 +93,21 @@ describe('a proof on a link', () => {
     expect(met.left.heard).toEqual([`proven voter ${await nameOf(bos)}`])
     expect(met.right.heard).toEqual([`proven voter ${await nameOf(anas)}`])
     expect(met.clock.pending).toBe(0)
+  })
+
+  it('names each end of the link, the same at both ends, and otherwise on the next link between them', async () => {
+    const { left, right } = await people()
+    const links = [await meet(left, right), await meet(left, right)]
+    for (const met of links) {
+      const [binding] = met.left.bindings
+      expect(binding).toEqual({
+        own: expect.stringMatching(/^[\w-]{43}$/),
+        theirs: expect.stringMatching(/^[\w-]{43}$/),
+      })
+      expect(met.right.bindings).toEqual([{ own: binding?.theirs, theirs: binding?.own }])
+    }
+    const names = links.flatMap((met) => met.left.bindings.flatMap(({ own, theirs }) => [own, theirs]))
+    expect(new Set(names).size).toBe(4)
   })
 
   it('marks the holder of a reader link, and lets it in', async () => {

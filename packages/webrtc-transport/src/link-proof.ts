@@ -24,6 +24,16 @@ export interface ProvenPeer {
    * word of the other end.
    */
   readonly role: RoomKeys['role']
+  readonly binding: LinkBinding
+}
+
+/**
+ * One short name for each end of this one link: the SHA-256 of what that end has signed here, base64url. Both ends know both,
+ * and no other link has any of them, so what is signed together with one is worth nothing anywhere else.
+ */
+export interface LinkBinding {
+  readonly own: string
+  readonly theirs: string
 }
 
 export interface LinkProofOptions {
@@ -122,17 +132,19 @@ export class LinkProof {
     const proof = decodeProof(await this.#nextFrame())
     if (proof === undefined) return this.#refuse('a proof that is none')
     const saidThere = bound(keys.room, theirs, ours)
-    const [isSigned, mayJoin, name] = await Promise.all([
+    const [isSigned, mayJoin, name, ownEnd, theirEnd] = await Promise.all([
       isSignedBy(theirs, proof.signature, saidThere),
       isRoleProven(keys.join, theirs.role, proof, saidThere),
       identityName(theirs),
+      digest(said),
+      digest(saidThere),
     ])
     if (!isSigned) return this.#refuse('a signature that is not for this channel')
     if (!mayJoin) return this.#refuse("a voter's role without the voter's secret")
     if (this.#ended) return
     const unread = [...this.#frames]
     this.end()
-    this.#options.onProven({ identity: name, role: theirs.role }, unread)
+    this.#options.onProven({ identity: name, role: theirs.role, binding: { own: ownEnd, theirs: theirEnd } }, unread)
   }
 
   async #nextFrame(): Promise<Uint8Array> {
@@ -152,6 +164,10 @@ export class LinkProof {
 function bound(room: string, from: End, to: End): Uint8Array<ArrayBuffer> {
   const end = ({ id, alg, key, nonce, certificate, role }: End) => [id, alg, key, nonce, certificate, role]
   return lengthPrefixed([bindingLabel, room, ...end(from), ...end(to)])
+}
+
+async function digest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return encodeBase64Url(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)))
 }
 
 async function mac(key: CryptoKey | undefined, bytes: Uint8Array<ArrayBuffer>): Promise<string | undefined> {

@@ -1,3 +1,4 @@
+import { replicaId } from '@wepaxos/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../testing/manual-clock.ts'
@@ -8,6 +9,16 @@ import { LinkSession } from './link-session.ts'
 import type { PeerLink } from './peer-link.ts'
 
 const bye: ControlMessage = { type: 'bye' }
+const attach: ControlMessage = {
+  type: 'attach',
+  channel: 16,
+  partition: 'p',
+  replica: replicaId('a'.repeat(32)),
+  sinceMs: 1,
+  alg: 'P-256',
+  key: 'key',
+  signature: 'signature',
+}
 
 /** A session at one end of a link; the other end is raw, so that it can say anything. */
 async function open() {
@@ -38,7 +49,7 @@ async function open() {
         onOpen: () => {
           session = new LinkSession({
             peer: 'raw',
-            proven: { identity: 'raw', role: 'voter' },
+            proven: { identity: 'raw', role: 'voter', binding: { own: 'own', theirs: 'theirs' } },
             link: ends.link,
             clock,
             liveness: { pingIntervalMs: 2_000, silentIntervalsMax: 3 },
@@ -148,6 +159,10 @@ describe('a link session', () => {
     ['{"type":"attach","channel":16,"partition":"p","replica":"short","sinceMs":1}'],
     ['{"type":"attach","channel":16,"partition":5,"replica":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","sinceMs":1}'],
     ['{"type":"attach","channel":16,"partition":"p","replica":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","sinceMs":null}'],
+    ['{"type":"attach","channel":16,"partition":"p","replica":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","sinceMs":1}'],
+    [JSON.stringify({ ...attach, alg: 'none' })],
+    [JSON.stringify({ ...attach, key: 5 })],
+    [JSON.stringify({ ...attach, signature: undefined })],
     [`{"type":"bye","padding":"${'x'.repeat(4_096)}"}`],
   ])('is closed by the control message %j', async (text) => {
     const { clock, heard, say, session } = await open()
@@ -191,7 +206,7 @@ describe('a link session', () => {
 
 describe('a control message', () => {
   it('comes back from its bytes', () => {
-    const messages: readonly ControlMessage[] = [bye, { type: 'ping', id: 3 }, { type: 'detach', channel: 16 }]
+    const messages: readonly ControlMessage[] = [bye, attach, { type: 'ping', id: 3 }, { type: 'detach', channel: 16 }]
     for (const message of messages) expect(decodeControlMessage(encodeControlMessage(message))).toEqual(message)
   })
 

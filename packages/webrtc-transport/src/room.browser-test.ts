@@ -1,10 +1,10 @@
 // Rooms over real WebRTC and a real signaling server, several in one page. What does not need a browser is tested in
 // room.test.ts.
-import { replicaId } from '@wepaxos/core'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { describeTransportContract } from '../../core/testing/transport-contract.ts'
 import { closePartitions, countInEach, hostPartitions, keysOfEach } from '../testing/partitions.ts'
 import { describePeerLinkContract } from '../testing/peer-link-contract.ts'
+import { createReplica, silent } from '../testing/replicas.ts'
 import { type SignalingServerHandle, startSignalingServer } from '../testing/signaling-servers.ts'
 import { randomText } from './base64url.ts'
 import { createBroadcastLink } from './broadcast-link.ts'
@@ -195,19 +195,19 @@ describe('a room over WebRTC', () => {
     const onDisconnected = () => {
       losses += 1
     }
-    const channel = first.attach({ ...silent, replica: alpha, onDisconnected })
-    second.attach({ ...silent, replica: beta, onFrame: (_from, frame) => got.push(frame[0] ?? -1), onDisconnected })
+    const channel = first.attach({ ...silent(alpha), onDisconnected })
+    second.attach({ ...silent(beta), onFrame: (_from, frame) => got.push(frame[0] ?? -1), onDisconnected })
     await until(() => first.peers.some(({ replicas }) => replicas.length === 1), 'beta is known')
-    channel.send(beta, Uint8Array.of(1))
+    channel.send(beta.replica, Uint8Array.of(1))
     await until(() => got.length === 1, 'a frame came before')
     await server.stop()
     await until(() => all.every(({ signaling }) => signaling === 'connecting'), 'all know that the server is gone')
-    channel.send(beta, Uint8Array.of(2))
+    channel.send(beta.replica, Uint8Array.of(2))
     await until(() => got.length === 2, 'a frame came while it was down')
     await server.start()
     const newcomer = await join({ invite: first.invite })
     await until(() => isMesh([...all, newcomer]), 'the newcomer is in')
-    channel.send(beta, Uint8Array.of(3))
+    channel.send(beta.replica, Uint8Array.of(3))
     await until(() => got.length === 3, 'a frame came after')
     expect([got, losses]).toEqual([[1, 2, 3], 0])
   })
@@ -307,10 +307,9 @@ describe('a room over WebRTC', () => {
     const order: number[] = []
     let whole = false
     const big = Uint8Array.from({ length: 5_000_000 }, (_, index) => (index * 31) % 251)
-    const channel = first.attach({ ...silent, replica: alpha })
+    const channel = first.attach({ ...silent(alpha) })
     second.attach({
-      ...silent,
-      replica: beta,
+      ...silent(beta),
       onFrame: (_from, frame) => {
         order.push(frame.length)
         if (frame.length === big.length) whole = frame.every((byte, index) => byte === big[index])
@@ -318,10 +317,10 @@ describe('a room over WebRTC', () => {
     })
     await until(() => first.peers.some(({ replicas }) => replicas.length === 1), 'beta is known')
     await until(() => second.peers.some(({ replicas }) => replicas.length === 1), 'alpha is known')
-    channel.send(beta, big, 'bulk')
+    channel.send(beta.replica, big, 'bulk')
     await new Promise((resolve) => setTimeout(resolve, 1))
-    expect(channel.queuedBytes(beta)).toBeGreaterThan(1_000_000)
-    for (let count = 0; count < 10; count += 1) channel.send(beta, new Uint8Array(100))
+    expect(channel.queuedBytes(beta.replica)).toBeGreaterThan(1_000_000)
+    for (let count = 0; count < 10; count += 1) channel.send(beta.replica, new Uint8Array(100))
     await until(() => order.length === 11, 'everything is there')
     expect(order).toEqual([...new Array(10).fill(100), big.length])
     expect(whole).toBe(true)
@@ -338,12 +337,5 @@ describe('a room over WebRTC', () => {
 })
 
 const someRoom = randomText(24)
-const alpha = replicaId('a'.repeat(32))
-const beta = replicaId('b'.repeat(32))
-const silent = {
-  partition: 'main',
-  replica: alpha,
-  onConnected: () => undefined,
-  onDisconnected: () => undefined,
-  onFrame: () => undefined,
-}
+const alpha = await createReplica()
+const beta = await createReplica()

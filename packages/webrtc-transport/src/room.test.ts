@@ -1,11 +1,12 @@
 // Rooms in Node: everything but WebRTC and the network is real. The same rooms in a browser: room.browser-test.ts.
-import { replicaId, type WepaxosError } from '@wepaxos/core'
+import type { Endpoint, Logger, WepaxosError } from '@wepaxos/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { describeTransportContract } from '../../core/testing/transport-contract.ts'
+import { holdCrypto } from '../testing/manual-clock.ts'
 import { describePeerLinkContract } from '../testing/peer-link-contract.ts'
+import { createReplica, silent } from '../testing/replicas.ts'
 import { createWorld, isMesh, openPeers } from '../testing/room-world.ts'
 import { randomText } from './base64url.ts'
-import { createIdentity } from './identity.ts'
 import { createInvite, deriveRoomKeys, formatInvite, parseInvite, readerInvite } from './invite.ts'
 import type { CreatePeerLink } from './peer-link.ts'
 import { type JoinRoomOptions, joinRoom, type Room } from './room.ts'
@@ -121,9 +122,9 @@ describe('a room', () => {
   it('learns of a replica that was attached during a cut too short to be noticed', async () => {
     const [first, second] = await mesh(2)
     const connected: string[] = []
-    first.attach({ ...silent, replica: alpha, onConnected: (peer) => connected.push(peer) })
+    first.attach({ ...silent(alpha), onConnected: (peer) => connected.push(peer) })
     first.faults.set(second.self, { cut: true })
-    second.attach({ ...silent, replica: beta })
+    second.attach({ ...silent(beta) })
     await world.clock.advance(500)
     first.faults.clear(second.self)
     await world.until(() => connected.length === 1, 'the replica is known')
@@ -333,7 +334,7 @@ describe('a room', () => {
     await world.until(() => openPeers(second).length === 1, 'the others know')
     await Promise.all(closing)
     expect([first.peers, first.signaling]).toEqual([[], 'closed'])
-    expect(() => first.attach(silent)).toThrow(expect.objectContaining({ code: 'Closed' }))
+    expect(() => first.attach(silent(alpha))).toThrow(expect.objectContaining({ code: 'Closed' }))
     expect(second.peers.map(({ id }) => id)).toEqual([third?.self])
     await world.close()
     expect([world.clock.pending, world.links.open()]).toEqual([0, 0])
@@ -421,7 +422,7 @@ describe('a room', () => {
       expect.objectContaining({ id: second.self, state: 'open', rttMs: expect.any(Number), replicas: [] }),
     ])
     expect(first.peers[0]?.rttMs).toBeGreaterThan(0)
-    second.attach(silent)
+    second.attach(silent(alpha))
     const before = first.peers
     await world.until(() => first.peers !== before && first.peers[0]?.replicas.length === 1, 'the replica is announced')
   })
@@ -429,16 +430,16 @@ describe('a room', () => {
   it('lets small frames pass a big one of the bulk lane', async () => {
     const [first, second] = await mesh(2)
     const order: number[] = []
-    const channel = first.attach({ ...silent, replica: alpha })
-    second.attach({ ...silent, replica: beta, onFrame: (_from, frame) => order.push(frame.length) })
+    const channel = first.attach({ ...silent(alpha) })
+    second.attach({ ...silent(beta), onFrame: (_from, frame) => order.push(frame.length) })
     await world.until(
       () => second.peers[0]?.replicas.length === 1 && first.peers[0]?.replicas.length === 1,
       'both are known',
     )
-    channel.send(beta, new Uint8Array(5_000_000), 'bulk')
+    channel.send(beta.replica, new Uint8Array(5_000_000), 'bulk')
     await world.clock.advance(5)
-    expect(channel.queuedBytes(beta)).toBeGreaterThan(1_000_000)
-    channel.send(beta, new Uint8Array(10))
+    expect(channel.queuedBytes(beta.replica)).toBeGreaterThan(1_000_000)
+    channel.send(beta.replica, new Uint8Array(10))
     await world.until(() => order.length === 2, 'both frames are there')
     expect(order).toEqual([10, 5_000_000])
   })
@@ -457,12 +458,12 @@ describe('a room', () => {
     const first = await world.join({ createLink })
     const second = await world.join({ invite: first.invite })
     const got: number[] = []
-    const channel = first.attach({ ...silent, replica: alpha })
-    second.attach({ ...silent, replica: beta, onFrame: (_from, frame) => got.push(frame.length) })
+    const channel = first.attach({ ...silent(alpha) })
+    second.attach({ ...silent(beta), onFrame: (_from, frame) => got.push(frame.length) })
     await world.until(() => first.peers[0]?.replicas.length === 1, 'beta is known')
     await world.clock.advance(10)
     sent = 0
-    for (let count = 0; count < 100; count += 1) channel.send(beta, new Uint8Array(60))
+    for (let count = 0; count < 100; count += 1) channel.send(beta.replica, new Uint8Array(60))
     await world.clock.advance(10)
     expect([got.length, sent]).toEqual([100, 1])
   })
@@ -472,10 +473,10 @@ describe('a room', () => {
     const first = await world.join({ limits })
     const second = await world.join({ invite: first.invite })
     let losses = 0
-    const channel = first.attach({ ...silent, replica: alpha, onDisconnected: () => (losses += 1) })
-    second.attach({ ...silent, replica: beta })
+    const channel = first.attach({ ...silent(alpha), onDisconnected: () => (losses += 1) })
+    second.attach({ ...silent(beta) })
     await world.until(() => first.peers[0]?.replicas.length === 1, 'beta is known')
-    for (let count = 0; count < 30; count += 1) channel.send(beta, new Uint8Array(100_000))
+    for (let count = 0; count < 30; count += 1) channel.send(beta.replica, new Uint8Array(100_000))
     expect(losses).toBe(0)
     await world.until(() => losses === 1, 'the loss is told')
     await world.until(() => isMesh([first, second]), 'they are connected again')
@@ -483,8 +484,8 @@ describe('a room', () => {
 
   it('refuses to send a frame above the limit', async () => {
     const room = await world.join({ limits: { messageBytesMax: 1_000 } })
-    const channel = room.attach(silent)
-    expect(() => channel.send(beta, new Uint8Array(1_001))).toThrow(
+    const channel = room.attach(silent(alpha))
+    expect(() => channel.send(beta.replica, new Uint8Array(1_001))).toThrow(
       expect.objectContaining({ code: 'InvalidArgument' }),
     )
   })
@@ -492,149 +493,233 @@ describe('a room', () => {
   it('delays and loses frames as its faults say, and nothing once they are taken away', async () => {
     const [first, second] = await mesh(2)
     const got: number[] = []
-    const channel = first.attach({ ...silent, replica: alpha })
-    second.attach({ ...silent, replica: beta, onFrame: (_from, frame) => got.push(frame[0] ?? -1) })
+    const channel = first.attach({ ...silent(alpha) })
+    second.attach({ ...silent(beta), onFrame: (_from, frame) => got.push(frame[0] ?? -1) })
     await world.until(() => first.peers[0]?.replicas.length === 1 && second.peers[0]?.replicas.length === 1, 'known')
     first.faults.set('all', { delayMs: 500 })
-    for (const byte of [1, 2, 3]) channel.send(beta, Uint8Array.of(byte))
+    for (const byte of [1, 2, 3]) channel.send(beta.replica, Uint8Array.of(byte))
     await world.clock.advance(400)
     expect(got).toEqual([])
     await world.clock.advance(200)
     expect(got).toEqual([1, 2, 3])
     first.faults.set('all', { dropProbability: 0.5 })
-    for (let count = 0; count < 200; count += 1) channel.send(beta, Uint8Array.of(9))
+    for (let count = 0; count < 200; count += 1) channel.send(beta.replica, Uint8Array.of(9))
     await world.clock.advance(100)
     expect(got.length).toBeGreaterThan(60)
     expect(got.length).toBeLessThan(150)
     first.faults.clear()
     got.length = 0
-    for (let count = 0; count < 50; count += 1) channel.send(beta, Uint8Array.of(9))
+    for (let count = 0; count < 50; count += 1) channel.send(beta.replica, Uint8Array.of(9))
     await world.clock.advance(100)
     expect(got).toHaveLength(50)
   })
 
-  it('believes the newer of two sessions of one identity that announce one replica', async () => {
-    const identity = await createIdentity()
-    const first = await world.join()
-    const second = await world.join({ invite: first.invite, identity })
-    const third = await world.join({ invite: first.invite, identity })
-    await world.until(() => isMesh([first, second, third]), 'three rooms are a mesh')
-    expect(new Set(first.peers.map((peer) => peer.identity))).toEqual(new Set([second.identity]))
+  it('believes the newer of two pages that hold the key of one replica', async () => {
+    const [first, second, third] = await mesh(3)
+    if (third === undefined) return expect.unreachable()
     const got: string[] = []
     const events: string[] = []
     const channel = first.attach({
-      ...silent,
-      replica: alpha,
+      ...silent(alpha),
       onConnected: () => events.push('connected'),
       onDisconnected: () => events.push('disconnected'),
       onFrame: (_from, frame) => got.push(`byte ${frame[0]}`),
     })
-    const older = second.attach({ ...silent, replica: beta, onFrame: () => got.push('old') })
+    const older = second.attach({ ...silent(beta), onFrame: () => got.push('old') })
     await world.until(() => events.length === 1, 'the old one is known')
-    const newer = third.attach({ ...silent, replica: beta, onFrame: () => got.push('new') })
+    const newer = third.attach({ ...silent(beta), onFrame: () => got.push('new') })
     await world.until(() => events.length === 3, 'the new one took its place')
-    channel.send(beta, Uint8Array.of(1))
+    channel.send(beta.replica, Uint8Array.of(1))
     await world.until(() => got.length === 1, 'the frame is there')
-    older.send(alpha, Uint8Array.of(1))
-    newer.send(alpha, Uint8Array.of(2))
+    older.send(alpha.replica, Uint8Array.of(1))
+    newer.send(alpha.replica, Uint8Array.of(2))
     await world.until(() => got.length === 2, 'the answer is there')
     expect(got).toEqual(['new', 'byte 2'])
     expect(events).toEqual(['connected', 'disconnected', 'connected'])
     newer.close()
     await world.until(() => events.length === 5, 'the old one is all there is')
-  })
-
-  it('does not hear another identity that announces a replica, until the link of the first one is gone', async () => {
-    const [first, second, third] = await mesh(3)
-    if (third === undefined) return expect.unreachable()
-    const got: number[] = []
-    const events: string[] = []
-    const channel = first.attach({
-      ...silent,
-      replica: alpha,
-      onConnected: () => events.push('connected'),
-      onDisconnected: () => events.push('disconnected'),
-      onFrame: (_from, frame) => got.push(frame[0] ?? -1),
-    })
-    const toOwner: number[] = []
-    const owner = second.attach({ ...silent, replica: beta, onFrame: (_from, frame) => toOwner.push(frame[0] ?? -1) })
-    await world.until(() => events.length === 1, 'the owner is known')
-    const toOther: number[] = []
-    const other = third.attach({ ...silent, replica: beta, onFrame: (_from, frame) => toOther.push(frame[0] ?? -1) })
-    await world.until(() => first.refused['spoofed-sender'] === 1, 'the other one is refused')
-    // It is believed by whom it believes to reach, so its frames do arrive.
-    await world.until(() => third.peers.some(({ replicas }) => replicas.length === 1), 'the other one sees a way')
-    other.send(alpha, Uint8Array.of(66))
-    owner.send(alpha, Uint8Array.of(1))
-    channel.send(beta, Uint8Array.of(2))
-    await world.until(() => got.length > 0 && toOwner.length > 0, 'the owner is heard')
-    await world.clock.advance(30_000)
-    expect([got, toOwner, toOther, events]).toEqual([[1], [2], [], ['connected']])
-    expect(first.peers.find(({ id }) => id === third.self)?.replicas).toEqual([])
-
-    // Its page ends without a word: nothing but its silence tells.
-    second.faults.set('all', { cut: true })
-    await world.until(() => events.length === 3, 'the other one has taken its place')
-    expect(events).toEqual(['connected', 'disconnected', 'connected'])
-    other.send(alpha, Uint8Array.of(3))
-    await world.until(() => got.length === 2, 'it is heard now')
+    expect(first.refused).toEqual({})
     return undefined
   })
 
-  it('goes on with the other link of an identity when one of its two goes, though somebody else waits', async () => {
-    const identity = await createIdentity()
-    const first = await world.join()
-    const { invite } = first
-    const older = await world.join({ invite, identity })
-    const other = await world.join({ invite })
-    const newer = await world.join({ invite, identity })
-    await world.until(() => isMesh([first, older, other, newer]), 'four rooms are a mesh')
+  it('goes on with the older of two pages that hold the key of one replica when the newer one goes', async () => {
+    const [first, older, newer] = await mesh(3)
+    if (newer === undefined) return expect.unreachable()
     const got: string[] = []
-    const channel = first.attach({ ...silent, replica: alpha })
-    older.attach({ ...silent, replica: beta, onFrame: () => got.push('older') })
+    const channel = first.attach(silent(alpha))
+    older.attach({ ...silent(beta), onFrame: () => got.push('older') })
     await world.until(() => first.peers.some(({ replicas }) => replicas.length === 1), 'the older one is known')
-    other.attach({ ...silent, replica: beta, onFrame: () => got.push('other') })
-    await world.until(() => first.refused['spoofed-sender'] === 1, 'the other one is refused')
-    newer.attach({ ...silent, replica: beta, onFrame: () => got.push('newer') })
-    await world.clock.advance(100)
-    const closing = older.close()
-    await world.until(() => openPeers(first).length === 2, 'the older one is gone')
+    newer.attach({ ...silent(beta), onFrame: () => got.push('newer') })
+    await world.until(() => first.peers.every(({ replicas }) => replicas.length === 1), 'the newer one is known')
+    channel.send(beta.replica, Uint8Array.of(1))
+    await world.until(() => got.length === 1, 'somebody got it')
+    const closing = newer.close()
+    await world.until(() => openPeers(first).length === 1, 'the newer one is gone')
     await closing
-    channel.send(beta, Uint8Array.of(1))
-    await world.until(() => got.length > 0, 'somebody got it')
-    expect(got).toEqual(['newer'])
+    channel.send(beta.replica, Uint8Array.of(2))
+    await world.until(() => got.length === 2, 'somebody got it')
+    expect(got).toEqual(['newer', 'older'])
+    return undefined
   })
 
-  it('refuses who announces a replica that is attached here', async () => {
+  it('believes a page that was reloaded at once, under the id that its replica had, though its old link is not known to be dead', async () => {
+    const [first, second] = await mesh(2)
+    const events: string[] = []
+    const got: number[] = []
+    first.attach({
+      ...silent(alpha),
+      onConnected: (peer) => events.push(`connected ${peer}`),
+      onDisconnected: (peer) => events.push(`disconnected ${peer}`),
+      onFrame: (_from, frame) => got.push(frame[0] ?? -1),
+    })
+    second.attach(silent(beta))
+    await world.until(() => events.length === 1, 'the first page of the replica is known')
+    // It ends without a word: nothing but its silence would tell.
+    second.faults.set('all', { cut: true })
+    const reloaded = await world.join({ invite: first.invite })
+    const channel = reloaded.attach({
+      ...silent(beta),
+      onConnected: (peer) => channel.send(peer, Uint8Array.of(7)),
+    })
+    const startedMs = world.clock.now()
+    await world.until(() => got.length === 1, 'the second one is heard')
+    expect(world.clock.now() - startedMs).toBeLessThan(1_000)
+    expect(openPeers(first)).toContain(second.self)
+    const of = (what: string) => `${what} ${beta.replica}`
+    expect([events, got]).toEqual([[of('connected'), of('disconnected'), of('connected')], [7]])
+    expect([reloaded.identity === second.identity, first.refused]).toEqual([false, {}])
+  })
+
+  describe('while WebCrypto takes its time', () => {
+    let first: Room
+    let second: Room
+    let log: string[]
+    let release: () => void
+
+    /** Two pages, with alpha on the first one, and beta about to come on the second, where it greets all that it hears of. */
+    beforeEach(async () => {
+      ;[first, second] = await mesh(2)
+      log = []
+      first.attach({
+        ...silent(alpha),
+        onConnected: (peer) => log.push(`alpha hears of ${peer}`),
+        onFrame: (_from, frame) => log.push(`alpha hears ${frame[0]}`),
+      })
+      await world.until(() => second.peers[0]?.replicas.length === 1, 'alpha is known')
+    })
+
+    afterEach(() => release())
+
+    /** A key is tried before it is used. */
+    const beforeAnnouncing = 1
+    const greetings = ['alpha hears 1', 'alpha hears 2', 'alpha hears 3']
+
+    function attachBeta() {
+      const channel = second.attach({
+        ...silent(beta),
+        onConnected: (peer) => {
+          log.push('beta hears of alpha')
+          for (const byte of [1, 2, 3]) channel.send(peer, Uint8Array.of(byte))
+        },
+      })
+      return channel
+    }
+
+    it('to sign an announcement, its replica hears of nobody, and from then on is heard', async () => {
+      release = holdCrypto('sign', beforeAnnouncing)
+      attachBeta()
+      await world.clock.advance(1_000)
+      expect(log).toEqual([])
+      release()
+      await world.until(() => log.length >= 5, 'all is said')
+      expect(log).toEqual(['beta hears of alpha', `alpha hears of ${beta.replica}`, ...greetings])
+    })
+
+    it('to verify an announcement, what comes behind it waits, in order', async () => {
+      release = holdCrypto('verify', beforeAnnouncing)
+      attachBeta()
+      await world.clock.advance(1_000)
+      expect([log, first.peers[0]?.replicas]).toEqual([['beta hears of alpha'], []])
+      release()
+      await world.until(() => log.length >= 5, 'all is said')
+      expect(log.slice(1)).toEqual([`alpha hears of ${beta.replica}`, ...greetings])
+    })
+
+    it('to sign or verify for a link that is gone by then, nothing comes of it, and the next link brings it all', async () => {
+      release = holdCrypto('verify', beforeAnnouncing)
+      attachBeta()
+      await world.clock.advance(100)
+      first.faults.breakLinks()
+      await world.until(() => openPeers(first).length === 0 && openPeers(second).length === 0, 'the link is gone')
+      release()
+      await world.clock.advance(100)
+      expect([openPeers(first), log]).toEqual([[], ['beta hears of alpha']])
+      await world.until(() => log.length >= 6, 'all is said')
+      expect(log.slice(1).sort()).toEqual([...greetings, `alpha hears of ${beta.replica}`, 'beta hears of alpha'])
+      expect(log.filter((entry) => entry.startsWith('alpha'))).toEqual([`alpha hears of ${beta.replica}`, ...greetings])
+    })
+
+    it('to sign for a replica that is detached by then, nobody hears of it', async () => {
+      release = holdCrypto('sign', beforeAnnouncing)
+      attachBeta().close()
+      await world.clock.advance(100)
+      release()
+      await world.clock.advance(1_000)
+      expect([log, first.peers[0]?.replicas, first.refused]).toEqual([[], [], {}])
+    })
+  })
+
+  it('tells a replica neither of itself on another page, nor counts that page as a liar', async () => {
     const [first, second] = await mesh(2)
     const heard: string[] = []
-    first.attach({ ...silent, replica: alpha, onConnected: (peer) => heard.push(peer) })
-    await world.clock.advance(10)
-    second.attach({ ...silent, replica: alpha })
-    await world.until(() => first.refused['spoofed-sender'] === 1, 'it is refused')
-    expect(heard).toEqual([])
+    first.attach({ ...silent(alpha), onConnected: (peer) => heard.push(peer) })
+    second.attach({ ...silent(alpha), onConnected: (peer) => heard.push(peer) })
+    await world.until(() => first.peers[0]?.replicas.length === 1, 'it is announced')
+    await world.clock.advance(100)
+    expect([heard, first.refused]).toEqual([[], {}])
+  })
+
+  it('takes no replica without its own key', async () => {
+    const room = await world.join()
+    const invalid = (endpoint: Endpoint, message: RegExp) =>
+      expect(() => room.attach(endpoint)).toThrow(
+        expect.objectContaining({ code: 'InvalidArgument', message: expect.stringMatching(message) }),
+      )
+    const { key: _none, ...keyless } = silent(alpha)
+    invalid(keyless, /stored by an older version.*Erase the stored state/)
+    invalid({ ...silent(alpha), key: beta.key }, new RegExp(`the key of replica ${beta.replica}`))
+    invalid({ ...silent(alpha), key: alpha.key.slice(1) }, /is no key/)
+  })
+
+  it('announces no replica whose key turns out to be none, and says so', async () => {
+    const warned: string[] = []
+    const logger = { debug: () => undefined, warn: (message: string) => warned.push(message) } as unknown as Logger
+    const first = await world.join({ logger })
+    const second = await world.join({ invite: first.invite })
+    await world.until(() => isMesh([first, second]), 'they are connected')
+    // The id and the public half of one, and the private half of another.
+    const mixed = Uint8Array.from([...alpha.key.slice(0, 50), ...beta.key.slice(50)])
+    first.attach({ ...silent(alpha), key: mixed })
+    second.attach(silent(beta))
+    await world.until(() => first.peers[0]?.replicas.length === 1, 'the other one is announced')
+    await world.clock.advance(1_000)
+    expect([second.peers[0]?.replicas, second.refused, isMesh([first, second])]).toEqual([[], {}, true])
+    expect(warned).toEqual(['a replica can not prove its id: nobody will hear it'])
   })
 
   it('connects two replicas of one partition that are attached to the same room', async () => {
     const room = await world.join()
     const got: number[] = []
-    const channel = room.attach({ ...silent, replica: alpha })
-    const other = room.attach({ ...silent, replica: beta, onFrame: (_from, frame) => got.push(frame.length) })
+    const channel = room.attach({ ...silent(alpha) })
+    const other = room.attach({ ...silent(beta), onFrame: (_from, frame) => got.push(frame.length) })
     await world.clock.advance(1)
-    channel.send(beta, new Uint8Array(7))
-    channel.send(alpha, new Uint8Array(8))
+    channel.send(beta.replica, new Uint8Array(7))
+    channel.send(alpha.replica, new Uint8Array(8))
     await world.clock.advance(1)
     expect(got).toEqual([7])
     other.close()
   })
 })
 
-const alpha = replicaId('a'.repeat(32))
-const beta = replicaId('b'.repeat(32))
-const silent = {
-  partition: 'main',
-  replica: alpha,
-  onConnected: () => undefined,
-  onDisconnected: () => undefined,
-  onFrame: () => undefined,
-}
+const alpha = await createReplica()
+const beta = await createReplica()

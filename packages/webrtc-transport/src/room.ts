@@ -14,13 +14,14 @@ import { randomText } from './base64url.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { Faults, type LinkFault } from './faults.ts'
 import { defaultFramingLimits } from './framing.ts'
-import { createIdentity, type Identity, identityName, identityOf } from './identity.ts'
+import { createIdentity, type Identity, type IdentityAlgorithm, identityName, identityOf } from './identity.ts'
 import { createInvite, deriveRoomKeys, formatInvite, type Invite, parseInvite, type RoomKeys } from './invite.ts'
 import { type LinkSession, type Liveness, presenceChannel, type SessionLimits } from './link-session.ts'
 import { Mesh } from './mesh.ts'
 import { watchPage } from './page-events.ts'
 import type { CreatePeerLink } from './peer-link.ts'
 import { AwarenessPresence } from './presence.ts'
+import { createReplicaKey } from './replica-key.ts'
 import { SameBrowser } from './same-browser.ts'
 import { Opener, Sealer, type SealRefusal } from './sealing.ts'
 import {
@@ -112,7 +113,7 @@ export type RefusalReason =
   | 'unexpected'
   /** The other end of a new link did not prove its key, its role or its end of the channel; that link was closed. */
   | 'unproven'
-  /** A peer announced a replica that another identity speaks for. It is not heard as long as that one's link is there. */
+  /** A peer announced a replica and does not hold its key; that link was closed. */
   | 'spoofed-sender'
   /** Bytes on an open link that are not our format; that link was closed. */
   | 'garbage'
@@ -131,6 +132,10 @@ export interface Room extends Transport, AsyncDisposable {
   /** The name of this page's key: 22 characters, the same for all who see it, as long as the page keeps its key pair. */
   readonly identity: string
   readonly peers: readonly RoomPeer[]
+  /** A new replica's id and its key, of the kind of this page's own key. The id is a hash of the key's public half. */
+  newReplica(): Promise<{ readonly replica: ReplicaId; readonly key: Uint8Array }>
+  /** Throws InvalidArgument where the endpoint has no `key`, or that of another replica, or is attached already. */
+  attach(endpoint: Endpoint): Channel
   readonly signaling: SignalingState
   /** Why the signaling server can not be reached, or takes nobody in, for people; null while it can. Links go on without it. */
   readonly signalingProblem: string | null
@@ -186,6 +191,7 @@ class WebRtcRoom extends EventTarget implements Room {
   readonly self = randomText(16)
   readonly identity: string
   readonly faults: RoomFaults
+  readonly #keyAlgorithm: IdentityAlgorithm
   readonly #clock: Clock
   readonly #logger: Logger | undefined
   readonly #presence: AwarenessPresence<LinkSession>
@@ -219,6 +225,7 @@ class WebRtcRoom extends EventTarget implements Room {
     this.role = invite.role
     this.mayVote = invite.role === 'voter'
     this.identity = identity.name
+    this.#keyAlgorithm = identity.alg
     this.#logger = options.logger
     this.#clock = options.clock ?? systemClock
     const limits = { ...defaultFramingLimits, queueBytesMax: 64 * 1024 * 1024, ...options.limits }
@@ -231,9 +238,20 @@ class WebRtcRoom extends EventTarget implements Room {
       (peer) => this.#mesh.breakLinks(peer),
     )
     this.faults = faults
-    this.#attachments = new Attachments(limits.messageBytesMax, this.mayVote, (session, replica) =>
-      this.#count('spoofed-sender', { peer: session.peer, replica }),
-    )
+    this.#attachments = new Attachments({
+      messageBytesMax: limits.messageBytesMax,
+      mayVote: this.mayVote,
+      onReplicas: () => {
+        this.#presence.refresh()
+        this.#peersChanged()
+      },
+      onSpoofed: (session, replica) => {
+        this.#count('spoofed-sender', { peer: session.peer, replica })
+        session.close('a replica was announced without its key')
+      },
+      onUnusableKey: (replica, error) =>
+        this.#logger?.warn('a replica can not prove its id: nobody will hear it', { replica, error }),
+    })
     this.#presence = new AwarenessPresence(
       (session) => this.#attachments.replicasOf(session),
       (error) => this.#logger?.warn('a presence listener threw', { error }),
@@ -273,13 +291,14 @@ class WebRtcRoom extends EventTarget implements Room {
             this.#mesh.goodbye(session.peer)
           } else if (message.type === 'attach' || message.type === 'detach') {
             if (!this.#attachments.announced(session, message)) this.#garbage(session, 'a wrong announcement')
-            this.#presence.refresh()
-            this.#peersChanged()
           }
         },
-        onMessage: (session, { channel, sender, bytes }) => {
-          if (channel !== presenceChannel) this.#attachments.received(session, channel, sender, bytes)
-          else if (!this.#presence.received(session, bytes)) this.#garbage(session, 'a wrong presence update')
+        onMessage: (session, message) => {
+          if (message.channel === presenceChannel) {
+            if (!this.#presence.received(session, message.bytes)) this.#garbage(session, 'a wrong presence update')
+          } else if (!this.#attachments.received(session, message)) {
+            this.#garbage(session, 'too much before an announcement was verified')
+          }
         },
         onGarbage: (session, reason) => this.#count('garbage', { peer: session.peer, reason }),
         onRefused: (reason) => this.#count(reason),
@@ -350,6 +369,10 @@ class WebRtcRoom extends EventTarget implements Room {
       replicas: session === undefined ? [] : this.#attachments.replicasOf(session),
     }))
     return this.#peers
+  }
+
+  newReplica(): Promise<{ readonly replica: ReplicaId; readonly key: Uint8Array }> {
+    return createReplicaKey(this.#keyAlgorithm)
   }
 
   attach(endpoint: Endpoint): Channel {

@@ -1,36 +1,47 @@
 // The table "Who can do what" of docs/security.md: for each row, that what it says nobody can do is refused. The hostile
 // signaling server has its own tests (attacks.test.ts); that an ex-member is not heard, and that nobody starts ballots of
 // others, is the core's to refuse: [EP5] and [CO7] in packages/core/src/protocol/replica.test.ts.
-import { kv, memoryStorage, openReplica, replicaId, type Transport } from '@wepaxos/core'
+import { type Channel, kv, memoryStorage, openReplica, type Transport } from '@wepaxos/core'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { holdCrypto } from '../testing/manual-clock.ts'
 import { createMemoryLinks } from '../testing/memory-links.ts'
 import { MemorySignaling } from '../testing/memory-signaling.ts'
+import { announcementOf, createReplica, silent } from '../testing/replicas.ts'
 import { joinAsRogue, type RogueMember } from '../testing/rogue-member.ts'
 import { createWorld, isMesh, openPeers } from '../testing/room-world.ts'
 import { systemClock } from './clock.ts'
-import { encodeControlMessage } from './control-message.ts'
+import { type Announcement, encodeControlMessage } from './control-message.ts'
 import { frameBytesMax } from './framing.ts'
 import { createInvite, deriveRoomKeys, formatInvite, type Invite, parseInvite, readerInvite } from './invite.ts'
 import { joinRoom, type Room } from './room.ts'
 
-const alpha = replicaId('a'.repeat(32))
-const beta = replicaId('b'.repeat(32))
+const [alpha, beta, gamma] = await Promise.all([createReplica(), createReplica(), createReplica()])
 const limits = { messageBytesMax: 100_000 }
 
 let world: ReturnType<typeof createWorld>
 let first: Room
 let second: Room
 let rogue: RogueMember | undefined
-/** What the replica of the first page heard, and from whom. */
+/** What alpha, the replica of the first page, heard, and from whom. */
 let heard: string[]
+/** Of whom it was told. */
+let told: string[]
+/** The other one's. */
+let channelOfBeta: Channel
 
 beforeEach(async () => {
   world = createWorld()
   first = await world.join({ limits })
   second = await world.join({ invite: first.invite, limits })
   heard = []
-  first.attach(endpoint(alpha, (from, frame) => heard.push(`${frame[0]} from ${from}`)))
-  second.attach(endpoint(beta, () => undefined))
+  told = []
+  first.attach({
+    ...silent(alpha),
+    onConnected: (peer) => told.push(`connected ${peer}`),
+    onDisconnected: (peer) => told.push(`disconnected ${peer}`),
+    onFrame: (from, frame) => heard.push(`${frame[0]} from ${from}`),
+  })
+  channelOfBeta = second.attach(silent(beta))
   await world.until(() => isMesh([first, second]) && first.peers[0]?.replicas.length === 1, 'two pages are connected')
 })
 
@@ -41,10 +52,6 @@ afterEach(async () => {
   expect(openPeers(first)).toContain(second.self)
   await world.close()
 })
-
-function endpoint(replica: typeof alpha, onFrame: (from: string, frame: Uint8Array) => void) {
-  return { partition: 'main', replica, onConnected: () => undefined, onDisconnected: () => undefined, onFrame }
-}
 
 const voterInvite = (): Invite => parseInvite(first.invite)
 
@@ -93,18 +100,16 @@ describe('row "holder of a reader link"', () => {
 
   it('is one whose replicas are not to be counted, and the voters are told so', async () => {
     const rights: unknown[] = []
-    const gamma = replicaId('c'.repeat(32))
-    const watching = { ...endpoint(gamma, () => undefined), partition: 'other' }
-    first.attach({ ...watching, onConnected: (peer, right) => rights.push([peer, right]) })
-    second.attach({ ...watching, replica: beta })
+    first.attach({ ...silent(gamma, 'other'), onConnected: (peer, right) => rights.push([peer, right]) })
+    second.attach(silent(beta, 'other'))
     await world.until(() => rights.length === 1, 'the voter is known')
     const invite = formatInvite(await readerInvite(voterInvite()))
     const reader = await world.join({ invite })
-    reader.attach({ ...watching, replica: alpha })
+    reader.attach(silent(alpha, 'other'))
     await world.until(() => rights.length === 2, 'the reader is known')
     expect(rights).toEqual([
-      [beta, { mayVote: true }],
-      [alpha, { mayVote: false }],
+      [beta.replica, { mayVote: true }],
+      [alpha.replica, { mayVote: false }],
     ])
     expect([first.mayVote, reader.mayVote]).toEqual([true, false])
   })
@@ -121,7 +126,9 @@ describe('row "holder of a reader link"', () => {
       openReplica({ partition: 'main', transport, storage: memoryStorage(), machine: kv(), role: 'voter' })
     await using voter = await open(voterRoom)
     const { room, presence } = readerRoom
-    const changed = { room, founded: false, mayVote: true, presence, attach: readerRoom.attach.bind(readerRoom) }
+    const attach = readerRoom.attach.bind(readerRoom)
+    const newReplica = readerRoom.newReplica.bind(readerRoom)
+    const changed = { room, founded: false, mayVote: true, presence, newReplica, attach }
     await using _asking = await open(changed)
     await vi.waitFor(() => expect(voter.stats().refused).toMatchObject({ reader: expect.any(Number) }), 20_000)
     // One that asks for nothing but to follow is let in, beside it.
@@ -151,18 +158,117 @@ describe('row "member"', () => {
     await connected(rogue)
   })
 
-  const toFirst = () => rogue?.sessions.find(({ peer }) => peer === first.self)
+  const sessionTo = (room: Room) => {
+    const session = rogue?.sessions.find(({ peer }) => peer === room.self)
+    if (session === undefined) throw new Error('the rogue has no link to that page')
+    return session
+  }
 
-  it('can not speak for another member: a spoofed sender is refused', async () => {
-    const session = toFirst()
-    // Whatever it says about when: a later attachment is no better.
-    session?.sendControl({ type: 'attach', channel: 16, partition: 'main', replica: beta, sinceMs: Date.now() + 1e9 })
-    session?.send({ channel: 16, sender: 16, bytes: Uint8Array.of(66) }, 'normal')
-    session?.sendControl({ type: 'attach', channel: 17, partition: 'main', replica: alpha, sinceMs: 0 })
-    session?.send({ channel: 16, sender: 17, bytes: Uint8Array.of(67) }, 'normal')
-    session?.send({ channel: 16, sender: 18, bytes: Uint8Array.of(68) }, 'normal')
+  /** What the replica's page announced to the rogue. */
+  async function recorded({ replica }: typeof alpha): Promise<Announcement> {
+    const find = () => rogue?.announced.find((one) => one.replica === replica)
+    await world.until(() => find() !== undefined, 'it is announced to the rogue, too')
+    return find() ?? expect.unreachable()
+  }
+
+  /** Ways to say "I am beta" without its key, on the link to the first page. */
+  const lies: Readonly<Record<string, () => Promise<Announcement>>> = {
+    'with a key of its own': () => announcementOf(gamma, sessionTo(first), beta.replica),
+    "with beta's public key and a signature of its own": async () => {
+      const { alg, key } = await recorded(beta)
+      return { ...(await announcementOf(gamma, sessionTo(first), beta.replica)), alg, key }
+    },
+    'with what beta said to it on its own link': () => recorded(beta),
+    'with what beta said to it, and another time': async () => ({
+      ...(await recorded(beta)),
+      sinceMs: Date.now() + 1e9,
+    }),
+    'with an empty signature': async () => ({ ...(await recorded(beta)), signature: '' }),
+    'with a key that is none': async () => ({ ...(await recorded(beta)), key: '' }),
+  }
+  const cases = Object.keys(lies).flatMap((how) => [
+    [how, 'is there'],
+    [how, 'is away'],
+  ])
+  it.each(cases)('can not speak for another member, %s, while that one %s', async (how, where) => {
+    const lie = await lies[how ?? '']?.()
+    if (lie === undefined) return expect.unreachable()
+    await recorded(beta)
+    const expected = [`connected ${beta.replica}`]
+    if (where === 'is away') {
+      channelOfBeta.close()
+      expected.push(`disconnected ${beta.replica}`)
+      await world.until(() => told.length === 2, 'beta is away')
+    }
+    const session = sessionTo(first)
+    session.sendControl(lie)
+    session.send({ channel: 16, sender: lie.channel, bytes: Uint8Array.of(66) }, 'normal')
+    await world.until(() => first.refused['spoofed-sender'] === 1, 'it is refused')
+    await world.clock.advance(100)
+    expect([session.isOpen, heard, told]).toEqual([false, [], expected])
     await world.clock.advance(30_000)
-    expect([heard, first.refused]).toEqual([[], { 'spoofed-sender': 2 }])
+    expect([heard, told, first.refused]).toEqual([[], expected, { 'spoofed-sender': 1 }])
+    expect(first.peers.find(({ id }) => id === rogue?.self)?.replicas).toEqual([])
+    return undefined
+  })
+
+  it('can not show a page its own words: an announcement that comes back', async () => {
+    const own = await recorded(alpha)
+    sessionTo(first).sendControl(own)
+    await world.until(() => first.refused['spoofed-sender'] === 1, 'it is refused')
+    expect(told).toEqual([`connected ${beta.replica}`])
+  })
+
+  it('can not change what it announced for a replica of its own: number, partition and time are signed', async () => {
+    let refused = 0
+    for (const change of [{ channel: 17 }, { partition: 'other' }, { sinceMs: 5 }]) {
+      sessionTo(first).sendControl({ ...(await announcementOf(gamma, sessionTo(first))), ...change })
+      refused += 1
+      await world.until(() => first.refused['spoofed-sender'] === refused, 'it is refused')
+      await world.until(() => rogue?.sessions.length === 2, 'the rogue is back')
+    }
+    expect([heard, told]).toEqual([[], [`connected ${beta.replica}`]])
+  })
+
+  it('is heard under its own id: what it says right behind its announcement, in order', async () => {
+    const session = sessionTo(first)
+    const announcement = await announcementOf(gamma, session)
+    session.sendControl(announcement)
+    for (const byte of [1, 2, 3]) session.send({ channel: 16, sender: 16, bytes: Uint8Array.of(byte) }, 'normal')
+    session.send({ channel: 16, sender: 18, bytes: Uint8Array.of(68) }, 'normal')
+    await world.until(() => heard.length === 3, 'it is heard')
+    await world.clock.advance(1_000)
+    expect(heard).toEqual([1, 2, 3].map((byte) => `${byte} from ${gamma.replica}`))
+    expect([told.slice(1), first.refused]).toEqual([[`connected ${gamma.replica}`], {}])
+  })
+
+  it('is not heard when it has withdrawn what it announced before that was verified', async () => {
+    const session = sessionTo(first)
+    const announcement = await announcementOf(gamma, session)
+    const release = holdCrypto('verify')
+    session.sendControl(announcement)
+    session.send({ channel: 16, sender: 16, bytes: Uint8Array.of(1) }, 'normal')
+    await world.clock.advance(100)
+    session.sendControl({ type: 'detach', channel: 16 })
+    await world.clock.advance(100)
+    release()
+    await world.clock.advance(1_000)
+    expect([heard, told, first.refused, session.isOpen]).toEqual([[], [`connected ${beta.replica}`], {}, true])
+  })
+
+  it('can not fill the memory with what it says before its announcement is verified', async () => {
+    const session = sessionTo(first)
+    const announcement = await announcementOf(gamma, session)
+    const release = holdCrypto('verify')
+    session.sendControl(announcement)
+    const bytes = new Uint8Array(limits.messageBytesMax / 4)
+    for (let count = 0; count < 4; count += 1) session.send({ channel: 16, sender: 16, bytes }, 'normal')
+    await world.clock.advance(100)
+    expect([session.isOpen, first.refused]).toEqual([true, {}])
+    session.send({ channel: 16, sender: 16, bytes: Uint8Array.of(1) }, 'normal')
+    await world.clock.advance(100)
+    release()
+    expect([session.isOpen, heard, first.refused]).toEqual([false, [], { garbage: 1 }])
   })
 
   it('can not crash a peer with a frame that is too big', async () => {

@@ -70,11 +70,16 @@ const asynchronous = [
   'sign',
   'verify',
 ] as const
+/** What is held back of it, until when, and how often it may be asked before that. */
+const held = new Map<string, { readonly released: Promise<void>; passes: number }>()
 for (const name of asynchronous) {
   const { subtle } = crypto
   const original = subtle[name] as (...parameters: unknown[]) => Promise<unknown>
   Object.defineProperty(subtle, name, {
     value: async (...parameters: unknown[]) => {
+      const hold = held.get(name)
+      if (hold !== undefined && hold.passes > 0) hold.passes -= 1
+      else await hold?.released
       pendingCrypto += 1
       try {
         return await original.apply(subtle, parameters)
@@ -83,6 +88,22 @@ for (const name of asynchronous) {
       }
     },
   })
+}
+
+/**
+ * WebCrypto is slow: what it is asked of this kind takes until the returned function is called, but for the next
+ * `letThrough` times. `settle` does not wait for it.
+ */
+export function holdCrypto(name: 'sign' | 'verify', letThrough = 0): () => void {
+  let release: () => void = () => undefined
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  held.set(name, { released, passes: letThrough })
+  return () => {
+    held.delete(name)
+    release()
+  }
 }
 
 /** Lets everything run that waits for nothing but its turn, or for WebCrypto. */

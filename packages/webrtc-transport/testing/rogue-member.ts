@@ -1,6 +1,7 @@
 // A page that breaks the rules of a room: it signals and connects like any other, but proves itself with whatever it is
 // given, and says on its links whatever a test wants.
 import { randomText } from '../src/base64url.ts'
+import type { Announcement } from '../src/control-message.ts'
 import { createIdentity, identityOf } from '../src/identity.ts'
 import type { RoomKeys } from '../src/invite.ts'
 import type { Credentials } from '../src/link-proof.ts'
@@ -17,6 +18,8 @@ export interface RogueMember {
   readonly sessions: readonly LinkSession[]
   /** How often others' links to it closed, with why. */
   readonly closed: readonly string[]
+  /** What was announced to it, the first first. */
+  readonly announced: readonly Announcement[]
   /** Messages of replicas that it got. */
   readonly heard: readonly Uint8Array[]
   /** Puts bytes on its latest link, past all framing. */
@@ -35,6 +38,7 @@ export async function joinAsRogue(
   const opener = new Opener(keys, self)
   const credentials = { keys: { ...keys, ...claim }, identity: await identityOf(await createIdentity()) }
   const closed: string[] = []
+  const announced: Announcement[] = []
   const heard: Uint8Array[] = []
   let latest: PeerLink | undefined
   const mesh = new Mesh({
@@ -59,7 +63,9 @@ export async function joinAsRogue(
       onPeers: () => undefined,
       onRefused: () => undefined,
       onUnproven: () => undefined,
-      onControl: () => undefined,
+      onControl: (_session, message) => {
+        if (message.type === 'attach') announced.push(message)
+      },
       onMessage: (_session, { bytes }) => heard.push(bytes),
       onAlive: () => undefined,
       onGarbage: () => undefined,
@@ -90,6 +96,7 @@ export async function joinAsRogue(
       return mesh.sessions
     },
     closed,
+    announced,
     heard,
     sendRaw: (bytes) => latest?.send(bytes),
     close() {

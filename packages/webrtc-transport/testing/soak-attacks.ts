@@ -1,11 +1,12 @@
 // Attempts of a hostile signaling server to get between the pages of a room, or into it, one fresh room each. Counts what
 // it reached, which has to be nothing, and that the pages find each other as soon as it behaves.
-import { type Channel, replicaId } from '@wepaxos/core'
+import type { Channel } from '@wepaxos/core'
 import { createRandom } from '../../core/src/lib/random.ts'
 import { deriveRoomKeys, parseInvite, readerInvite } from '../src/invite.ts'
 import type { Room } from '../src/room.ts'
 import { type Attack, attacks, EvilSignaling } from './evil-signaling.ts'
 import { ManInTheMiddle } from './man-in-the-middle.ts'
+import { createReplica, silent, type TestReplica } from './replicas.ts'
 import { createWorld, isMesh } from './room-world.ts'
 
 const attackMs = 8_000
@@ -73,7 +74,11 @@ async function attempt(seed: number): Promise<Readonly<Record<string, number>>> 
 
     const rooms = [founder, ...(await Promise.all([0, 1].map(() => world.join({ invite, connectTimeoutMs }))))]
     const heard = rooms.map(() => 0)
-    const channels = rooms.map((one, index) => talk(one, index, () => (heard[index] = (heard[index] ?? 0) + 1)))
+    const replicas = await Promise.all(rooms.map(createReplica))
+    const channels = rooms.flatMap((one, index) => {
+      const replica = replicas[index]
+      return replica === undefined ? [] : [talk(one, replica, () => (heard[index] = (heard[index] ?? 0) + 1))]
+    })
     let wrongConnections = 0
     const judge = () => {
       wrongConnections += rooms.reduce((sum, one) => sum + wrongPeers(one, rooms), 0)
@@ -108,12 +113,11 @@ async function attempt(seed: number): Promise<Readonly<Record<string, number>>> 
 }
 
 /** Tells everybody who comes, and again when it is called. */
-function talk(room: Room, index: number, onFrame: () => void): () => void {
+function talk(room: Room, replica: TestReplica, onFrame: () => void): () => void {
   const peers = new Set<Parameters<Channel['send']>[0]>()
   const frame = new TextEncoder().encode(secretText)
   const channel = room.attach({
-    partition: 'main',
-    replica: replicaId(String(index + 1).repeat(32)),
+    ...silent(replica),
     onConnected: (peer) => {
       peers.add(peer)
       channel.send(peer, frame)

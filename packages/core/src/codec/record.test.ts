@@ -10,10 +10,12 @@ import { DecodeError } from './bytes.ts'
 import {
   decodeIdentity,
   decodeInstance,
+  decodeReplicaKey,
   decodeReservation,
   encodeIdentity,
   encodeInstance,
   encodeInstances,
+  encodeReplicaKey,
   encodeReservation,
   RECORD_VERSION,
 } from './record.ts'
@@ -42,6 +44,7 @@ const command: Command = {
   ],
 }
 const identity = { self: replicaId('1f'.repeat(16)), cluster: '0123456789abcdef'.repeat(2) }
+const key = Uint8Array.of(1, 2, 3, 250)
 const reservation = { epoch: 3, seq: 256, sessionNumber: 70_000 }
 
 const instances: Record<string, Instance> = {
@@ -87,6 +90,7 @@ const golden: Record<string, string> = {
   accepted: '025206211100030201ac02020116000000020102430400634db5',
   committed: '02520300000102bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbcccccccccccccccccccccccccccccccc0073010204055a64fb',
   identity: '021f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f0123456789abcdef0123456789abcdeff53deaaa',
+  'replica key': '0204010203fa35d1922b',
   reservation: '02038002f0a204a2ca6c31',
 }
 
@@ -105,6 +109,7 @@ const examples: readonly Example[] = [
     value,
   })),
   { name: 'identity', bytes: encodeIdentity(identity), decode: decodeIdentity, value: identity },
+  { name: 'replica key', bytes: encodeReplicaKey(key), decode: decodeReplicaKey, value: key },
   { name: 'reservation', bytes: encodeReservation(reservation), decode: decodeReservation, value: reservation },
 ]
 

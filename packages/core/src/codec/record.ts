@@ -212,6 +212,21 @@ export function decodeDisksHeard(bytes: Uint8Array): DiskHeard[] {
   return disks
 }
 
+/** The key that a transport gave a new replica. What is in it is the transport's business. */
+export function encodeReplicaKey(key: Uint8Array): Uint8Array {
+  const out = begin()
+  out.bytes(key)
+  return seal(out)
+}
+
+/** Throws DecodeError. */
+export function decodeReplicaKey(bytes: Uint8Array): Uint8Array {
+  const reader = open(bytes)
+  const key = reader.bytes().slice()
+  reader.end()
+  return key
+}
+
 /** A command of this replica's own session that has no result yet, kept so that a restart can propose it again. */
 export interface OutboxEntry {
   readonly number: number

@@ -1,7 +1,7 @@
 // One replica at work: takes what comes from the network, the disk, the clock and the caller, steps the protocol, carries
 // out its effects in order, feeds execution, and goes from epoch to epoch. The only place where these meet; each of them
 // is elsewhere. Knows commands as bytes and footprints; open-replica.ts puts names and types on it.
-import { encodeDisksHeard, encodeIdentity, encodeOutboxEntry } from '../codec/record.ts'
+import { encodeDisksHeard, encodeIdentity, encodeOutboxEntry, encodeReplicaKey } from '../codec/record.ts'
 import { Application } from '../execution/application.ts'
 import { checkpointHash } from '../execution/checkpoint.ts'
 import type { BoundMachine } from '../execution/define-machine.ts'
@@ -36,11 +36,27 @@ import { createEpochRun, type EpochRun } from './epoch-run.ts'
 import { type FoundReplica, findOnDisk } from './found-on-disk.ts'
 import { MembershipKeeper, type MembershipOptions } from './membership-keeper.ts'
 import { Outbox } from './outbox.ts'
+import { OwnRuns } from './own-runs.ts'
 import { Peers } from './peers.ts'
-import { type CarriedProposal, type PendingProposal, type ProposalListener, Proposals } from './proposals.ts'
+import {
+  type CarriedProposal,
+  type PendingProposal,
+  type ProposalListener,
+  Proposals,
+  pendingMax,
+} from './proposals.ts'
 import { Reads } from './reads.ts'
 import type { Channel, Endpoint, Transport } from './transport.ts'
-import { disksHeardName, identityName, outboxName, WriteQueue } from './write-queue.ts'
+import {
+  disksHeardName,
+  identityName,
+  lostName,
+  outboxName,
+  replicaKeyName,
+  returnsName,
+  runsName,
+  WriteQueue,
+} from './write-queue.ts'
 
 export interface EngineOptions {
   readonly machine: BoundMachine
@@ -112,6 +128,8 @@ const batchBytesMax = 64 * 1_024
  */
 const callerTicks = 8
 const tickMs = 100
+/** Without a tick for so long the page stood still; far less than after what time another one takes its replica over. */
+const asleepMs = 2_000
 /** How long after the first peer a restarted voter waits for the others before it takes part. */
 export const hesitateMs = 300
 /** While something is under way that the fast-path timeout may have to end. */
@@ -130,6 +148,8 @@ export class Engine {
   readonly #checkpointWaiters: { resolve(info: CheckpointInfo): void; reject(error: WepaxosError): void }[] = []
 
   readonly self: ReplicaId
+  /** What proves `self` to the peers; null where the transport asks for nothing. */
+  readonly #key: Uint8Array | null
   #state: EngineState = { kind: 'joining' }
   #running: EpochRun | null = null
   #proposals: Proposals
@@ -146,9 +166,11 @@ export class Engine {
   #flushDue = false
   /** A caller was given a result since the last flush. */
   #answered = false
-  /** Ends the waiting for the founding to be durable. */
-  #founding: ((why: WepaxosError) => void) | null = null
-  #tickedAt = 0
+  /** Ends the waiting for what has to be durable before the replica is open. */
+  #opening: ((why: WepaxosError) => void) | null = null
+  #tickedAt: number
+  /** After a sleep, until a write has shown that the disk is still this page's. */
+  #mayBeTakenOver = false
   #changed = false
   #executedNew = false
   #requestedAt = Number.NEGATIVE_INFINITY
@@ -161,22 +183,31 @@ export class Engine {
   #sessionOpenedIn: Epoch | null = null
   #leaving = false
   #wasMember = false
+  /** Whoever ran it before had begun to take it out of the list: what becomes of that is not what its page wants. */
+  #returns: boolean
+  #closing: Promise<void> | null = null
   #counts = { fastPath: 0, slowPath: 0, recoveries: 0 }
   #checkpoints: CheckpointInfo[] = []
   /** [DU7] After a restart, until it is clear that the disk has not come back older, or nobody is there to say. */
   #hesitates = false
   #hesitatesSince: number | null = null
   readonly #disks: DisksHeard
+  readonly #runs: OwnRuns
   #disksKeptAt = Number.NEGATIVE_INFINITY
 
-  private constructor(options: EngineOptions, self: ReplicaId, found: FoundReplica | null) {
+  private constructor(options: EngineOptions, self: ReplicaId, key: Uint8Array | null, found: FoundReplica | null) {
     const seal = found?.seal ?? new DiskSeal()
     this.#options = options
     this.self = self
-    this.#disks = new DisksHeard(found?.disks ?? [])
-    this.#proposals = new Proposals(self, found?.numbersUsedUpTo ?? 0, (number) =>
-      this.#queue.dropMeta(outboxName(number)),
-    )
+    this.#key = key
+    this.#returns = found?.returns ?? false
+    this.#tickedAt = options.clock.now()
+    this.#disks = new DisksHeard(found?.disks ?? [], (id) => roleOf(id, this.members.voters, this.members.observers))
+    const run = options.randomBytes(6).reduce((number, byte) => number * 256 + byte, 0)
+    this.#runs = new OwnRuns(self, found?.runs ?? [], run, seal.writes)
+    // callers of the run before hold keys of numbers that no disk knows: as many as may have waited are left out
+    const usedUpTo = found === null ? 0 : found.numbersUsedUpTo + pendingMax
+    this.#proposals = new Proposals(self, usedUpTo, (number) => this.#queue.dropMeta(outboxName(number)))
     this.#queue = new WriteQueue(
       options.storage,
       seal,
@@ -236,8 +267,7 @@ export class Engine {
         clock: options.clock,
         logger: options.logger,
         disks: this.#disks,
-        run: options.randomBytes(6).reduce((number, byte) => number * 256 + byte, 0),
-        writesAtOpen: seal.writes,
+        runs: this.#runs,
         steady: options.membership.steady,
         readersPropose: options.readersPropose,
       },
@@ -250,22 +280,36 @@ export class Engine {
     const contents = await given.storage.read()
     const found = findOnDisk(given.machine, contents)
     const options = given.isHosted && found !== null ? asItWas(given, found) : given
-    const self = found?.self ?? replicaIdFromBytes(options.randomBytes(16))
-    const engine = new Engine(options, self, found)
-    if (found !== null) engine.#resume(found)
-    else if (options.start === 'found') engine.#found()
-    engine.#channel = options.transport.attach(engine.#endpoint())
+    const { transport } = options
+    const made = found === null && transport.newReplica !== undefined ? await transport.newReplica() : null
+    const self = found?.self ?? made?.replica ?? replicaIdFromBytes(options.randomBytes(16))
+    const engine = new Engine(options, self, found?.key ?? made?.key ?? null, found)
+    if (found !== null) {
+      engine.#resume(found)
+      engine.#putRuns()
+      // [DU7] nobody is to hear anything of a run that the disk does not know
+      await engine.#whenDurable()
+    } else if (options.start === 'found') engine.#found()
+    engine.#channel = transport.attach(engine.#endpoint())
     engine.#turn(() => {})
     engine.#arm()
-    if (found === null && options.start === 'found') {
-      // the invite must not be shown before the founding is durable: an invitation to nothing
-      await new Promise<void>((resolve, reject) => {
-        engine.#founding = reject
-        engine.#queue.after(resolve)
-      })
-      engine.#founding = null
-    }
+    // the invite must not be shown before the founding is durable: an invitation to nothing
+    if (found === null && options.start === 'found') await engine.#whenDurable()
     return engine
+  }
+
+  /** Resolves when all that was put so far is on the disk. Rejects when the replica stops before. */
+  async #whenDurable(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#opening = reject
+      this.#queue.after(resolve)
+      this.#queue.flush()
+    })
+    this.#opening = null
+  }
+
+  #putRuns(): void {
+    this.#queue.putMeta(runsName, encodeDisksHeard(this.#runs.all()))
   }
 
   #resume({ application, members, start, instances, reservation, carried, answered }: FoundReplica): void {
@@ -289,8 +333,15 @@ export class Engine {
     const members: Membership = { voters: [this.self], observers: [] }
     const application = Application.found(this.#options.machine, cluster, this.self)
     const bytes = application.firstCheckpoint(members)
-    this.#queue.putMeta(identityName, encodeIdentity({ self: this.self, cluster }))
+    this.#putIdentity(cluster)
     this.#begin(application, members, { epoch: 1, bytes, hash: checkpointHash(bytes) }, null)
+  }
+
+  /** With the first state, in its transaction: an id without its key could not be shown to anybody again. */
+  #putIdentity(cluster: string): void {
+    this.#queue.putMeta(identityName, encodeIdentity({ self: this.self, cluster }))
+    this.#putRuns()
+    if (this.#key !== null) this.#queue.putMeta(replicaKeyName, encodeReplicaKey(this.#key))
   }
 
   // --- what the owner asks ------------------------------------------------------------------------------------------
@@ -321,7 +372,7 @@ export class Engine {
 
   /** Whether it was a member and is none any more. */
   get removed(): boolean {
-    return this.#running !== null && this.#running.role === 'none' && this.#wasMember
+    return this.#running !== null && this.#running.role === 'none' && this.#wasMember && !this.#returns
   }
 
   /** Replicas of the partition that can be reached and belong to the same founding. */
@@ -425,6 +476,13 @@ export class Engine {
     this.#leaving = false
   }
 
+  /** Its page takes it back: should the barrier be under way already, it asks for its place again. */
+  giveBack(): void {
+    if (!this.#leaving) return
+    this.#leaving = false
+    this.#queue.putMeta(returnsName, Uint8Array.of(1))
+  }
+
   /** Whether the others can do without what this replica holds. */
   get hasLeft(): boolean {
     const running = this.#running
@@ -432,8 +490,12 @@ export class Engine {
   }
 
   /** Stops. Pending proposals end with OutcomeUnknown; what is being written is waited for. */
-  async close(): Promise<void> {
-    if (this.#state.kind === 'closed') return
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     const failed = this.#state.kind === 'failed'
     if (!failed) this.#keepProposals('queued')
     this.#outbox.flush()
@@ -444,12 +506,21 @@ export class Engine {
     if (!failed) await this.#options.storage.close()
   }
 
-  /** Stops, and forgets everything that was stored. */
-  async erase(): Promise<void> {
-    if (this.#state.kind === 'closed') return
+  /** Stops, and forgets everything that was stored; but not what was closed before. */
+  erase(): Promise<void> {
+    this.#closing ??= this.#erase()
+    return this.#closing
+  }
+
+  async #erase(): Promise<void> {
     this.#stop({ kind: 'closed' }, new WepaxosError('Closed', 'the replica left'))
     await this.#queue.whenIdle()
     await this.#options.storage.erase()
+  }
+
+  /** [DU8] Once it has stopped: writes on the disk itself that it is lost, for whoever opens it next. */
+  noteLost(): Promise<void> {
+    return this.#queue.writeLast(lostName, Uint8Array.of(1))
   }
 
   #mustBeOpen(): void {
@@ -468,6 +539,7 @@ export class Engine {
     }
     this.#turning = true
     try {
+      this.#proveOwnership()
       action()
       do {
         this.#drain()
@@ -486,6 +558,20 @@ export class Engine {
       this.#turning = false
     }
     this.#notify()
+  }
+
+  /**
+   * Who slept for long may have lost its disk to another page and not have been told yet. A write is refused then; a read would
+   * write nothing, and could show what was true before. So after a sleep everything waits for one write.
+   */
+  #proveOwnership(): void {
+    if (this.#mayBeTakenOver || this.#running === null) return
+    if (this.#options.clock.now() - this.#tickedAt <= asleepMs) return
+    this.#mayBeTakenOver = true
+    this.#putRuns()
+    this.#queue.after(() => {
+      this.#mayBeTakenOver = false
+    })
   }
 
   #notify(): void {
@@ -542,7 +628,7 @@ export class Engine {
   #carryOut(running: EpochRun, effects: readonly Effect[]): void {
     const { epoch } = running.start
     const { voters } = running.members
-    let gated = !running.durable
+    let gated = !running.durable || this.#mayBeTakenOver
     let later: PerformedEffect[] | null = null
     for (const effect of effects) {
       switch (effect.kind) {
@@ -827,6 +913,10 @@ export class Engine {
     this.#running = running
     this.#state = { kind: 'running' }
     if (role !== 'none') this.#wasMember = true
+    if (this.#returns && role !== 'none' && before !== null) {
+      this.#returns = false
+      this.#queue.dropMeta(returnsName)
+    }
     this.#membership.begin(members)
     this.#inbox = []
     if (stored === null) {
@@ -933,9 +1023,7 @@ export class Engine {
     if (before !== null && before.application.cluster !== decoded.cluster) {
       throw new WepaxosError('WrongPartition', 'a peer offered the state of another founding')
     }
-    if (before === null) {
-      this.#queue.putMeta(identityName, encodeIdentity({ self: this.self, cluster: decoded.cluster }))
-    }
+    if (before === null) this.#putIdentity(decoded.cluster)
     this.#begin(application, decoded.members, checkpoint, null)
     this.#tellCheckpoint(application, decoded.epoch, checkpoint.bytes)
   }
@@ -977,7 +1065,7 @@ export class Engine {
   /** What this replica would like to be, as far as the others let it. */
   #wantedRole(running: EpochRun): Role {
     if (this.#leaving) return 'none'
-    if (running.role === 'none' && this.#wasMember) return 'none' // removed: the application decides what then
+    if (this.removed) return 'none' // the application decides what then
     return this.#membership.wish(running.members, running.role)
   }
 
@@ -1047,6 +1135,7 @@ export class Engine {
     return {
       partition: this.#options.partition,
       replica: this.self,
+      ...(this.#key === null ? {} : { key: this.#key }),
       onConnected: (peer, rights) => this.#turn(() => this.#peers.connected(peer, rights?.mayVote ?? true)),
       onDisconnected: (peer) => this.#turn(() => this.#peers.disconnected(peer)),
       onFrame: (from, frame) =>
@@ -1208,7 +1297,7 @@ export class Engine {
         ),
     )
     this.#reads.failAll(why)
-    this.#founding?.(why)
+    this.#opening?.(why)
     for (const { reject } of this.#checkpointWaiters.splice(0)) reject(why)
     this.#changed = true
   }

@@ -1,18 +1,19 @@
 // What a replica finds on its disk when it is opened: all of it readable and as the last write left it, or the disk is lost.
 // Never a guess in between.
-import { UnknownVersionError } from '../codec/bytes.ts'
+import { DecodeError, UnknownVersionError } from '../codec/bytes.ts'
 import {
   decodeDisksHeard,
   decodeIdentity,
   decodeInstance,
   decodeOutboxEntry,
+  decodeReplicaKey,
   decodeReservation,
   type Reservation,
 } from '../codec/record.ts'
 import { Application } from '../execution/application.ts'
 import { checkpointHash } from '../execution/checkpoint.ts'
 import type { BoundMachine } from '../execution/define-machine.ts'
-import { must } from '../lib/assert.ts'
+import { AssertionError, must } from '../lib/assert.ts'
 import { WepaxosError } from '../lib/errors.ts'
 import type { Command, Membership } from '../protocol/command.ts'
 import type { DiskHeard } from '../protocol/control-message.ts'
@@ -22,13 +23,29 @@ import type { StorageContents } from '../storage/storage.ts'
 import type { ServableCheckpoint } from './checkpoint-transfer.ts'
 import { DiskSeal, damaged } from './disk-seal.ts'
 import type { CarriedProposal } from './proposals.ts'
-import { disksHeardName, identityName, outboxName, outboxPrefix, reservationName } from './write-queue.ts'
+import {
+  disksHeardName,
+  identityName,
+  lostName,
+  outboxName,
+  outboxPrefix,
+  replicaKeyName,
+  reservationName,
+  returnsName,
+  runsName,
+} from './write-queue.ts'
 
 /** A replica that was here before. */
 export interface FoundReplica {
   readonly self: ReplicaId
+  /** Null where the transport that it was made with gave it none. */
+  readonly key: Uint8Array | null
   readonly seal: DiskSeal
   readonly disks: readonly DiskHeard[]
+  /** [DU7] Its own runs before this one. */
+  readonly runs: readonly DiskHeard[]
+  /** [OR1] It was given back while it was leaving. */
+  readonly returns: boolean
   readonly reservation: Reservation
   readonly application: Application
   readonly members: Membership
@@ -44,7 +61,8 @@ export interface FoundReplica {
 
 /**
  * Null where nothing was ever stored. Throws DamagedStorage for a lost disk, with the replica's id in `details.replica` where
- * that can still be read; StorageFailed for one that another version wrote; MachineMismatch.
+ * that can still be read; StorageFailed for one that another version wrote, or that could not be taken in for a reason that
+ * is not the disk's (memory ran short, say); MachineMismatch.
  */
 export function findOnDisk(machine: BoundMachine, contents: StorageContents): FoundReplica | null {
   let self: ReplicaId | undefined
@@ -53,6 +71,7 @@ export function findOnDisk(machine: BoundMachine, contents: StorageContents): Fo
     if (identity !== undefined) self = decodeIdentity(identity).self
     const seal = DiskSeal.of(contents)
     if (self === undefined) return null
+    if (contents.meta.has(lostName)) throw damaged('this disk was found to have come back older')
     return decodeAll(machine, contents, self, seal)
   } catch (error) {
     if (error instanceof UnknownVersionError) {
@@ -60,6 +79,11 @@ export function findOnDisk(machine: BoundMachine, contents: StorageContents): Fo
       throw new WepaxosError('StorageFailed', `${what}: ${error.message}`, { reason: 'other-version' }, error)
     }
     if (error instanceof WepaxosError && error.code !== 'DamagedStorage') throw error
+    const isDamage = error instanceof WepaxosError || error instanceof DecodeError || error instanceof AssertionError
+    if (!isDamage) {
+      // nothing is known against the disk: it is not to be given up
+      throw new WepaxosError('StorageFailed', 'the stored state could not be taken in', { reason: 'unknown' }, error)
+    }
     const what = error instanceof WepaxosError ? error.message : 'the stored state of this replica can not be read'
     const details = { reason: 'damaged', ...(self === undefined ? {} : { replica: self }) }
     throw new WepaxosError('DamagedStorage', what, details, error)
@@ -79,12 +103,17 @@ function decodeAll(machine: BoundMachine, contents: StorageContents, self: Repli
     if (instance.id.row !== row || instance.id.seq !== seq) throw damaged('an instance is kept under the id of another')
     instances.push(instance)
   }
+  const key = contents.meta.get(replicaKeyName)
   const heard = contents.meta.get(disksHeardName)
+  const runs = contents.meta.get(runsName)
   const { highest, ...inDoubt } = proposalsInDoubt(contents, instances, self)
   return {
     self,
+    key: key === undefined ? null : decodeReplicaKey(key),
     seal,
     disks: heard === undefined ? [] : decodeDisksHeard(heard),
+    runs: runs === undefined ? [] : decodeDisksHeard(runs),
+    returns: contents.meta.has(returnsName),
     reservation,
     application,
     members,

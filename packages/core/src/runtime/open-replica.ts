@@ -363,6 +363,10 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     this.#optimistic = null
     const details = { ...error.details, replica: before.self }
     this.#putAside(storage, new WepaxosError(error.code, error.message, details, error))
+    // else whoever opens it next, with nobody near who knows, would go on with it
+    await before.noteLost().catch((failure: unknown) => {
+      this.#options.logger?.warn('a lost disk could not be marked', { reason: String(failure) })
+    })
     try {
       const engine = await this.#openEngine()
       this.#engine = engine
@@ -813,12 +817,15 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   }
 
   async close(): Promise<void> {
-    await this.#closeRest()
-    await this.#replacement
-    await this.#engine?.close()
-    await this.#storage?.close() // where the engine failed, and left it to its owner
-    for (const { storage } of this.#lostDisks.splice(0)) await storage.close()
-    this.#onChanged()
+    try {
+      await this.#closeRest()
+      await this.#replacement
+      await this.#engine?.close()
+      await this.#storage?.close() // where the engine failed, and left it to its owner
+    } finally {
+      await Promise.allSettled(this.#lostDisks.splice(0).map(({ storage }) => storage.close()))
+      this.#onChanged()
+    }
   }
 
   /** What is here beside the replica itself. */

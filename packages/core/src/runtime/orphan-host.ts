@@ -113,11 +113,11 @@ class HostedReplica {
     try {
       engine.startLeaving()
       this.#leaving = true
-      // on its way out of the member list: its page is better off with a new replica
-      this.#orphan.onWanted = engine.reachesQuorum ? null : () => this.#giveBack()
     } catch (error) {
       if (!(error instanceof WepaxosError)) throw error // Closed, LastMember, QuorumUnavailable: later, perhaps
     }
+    // on its way out of the member list: its page is better off with a new replica
+    this.#orphan.onWanted = this.#leaving && engine.reachesQuorum ? null : () => this.#giveBack()
     this.#stopTimer = this.#options.clock.after(leaveMs, () => this.#leave(engine))
     this.#look()
   }
@@ -125,16 +125,25 @@ class HostedReplica {
   #giveBack(): void {
     const engine = this.#engine
     if (this.#leaving && engine?.reachesQuorum === true) return // the barrier may be under way
-    engine?.stopLeaving()
+    engine?.giveBack()
     void this.close()
   }
 
   #look(): void {
     const engine = this.#engine
     if (engine === null || this.#ended !== null) return
-    if (engine.state.kind === 'failed') void this.#end('failed', () => this.#orphan.storage.close())
+    const { state } = engine
+    if (state.kind === 'failed') void this.#end('failed', () => this.#giveUp(engine, state.error))
     else if (engine.role === 'none' && engine.hasLeft && (engine.removed || this.#leaving)) {
       void this.#end('well', () => engine.erase())
+    }
+  }
+
+  async #giveUp(engine: Engine, { code }: WepaxosError): Promise<void> {
+    try {
+      if (code === 'DamagedStorage') await engine.noteLost()
+    } finally {
+      await this.#orphan.storage.close()
     }
   }
 

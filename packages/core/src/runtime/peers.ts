@@ -7,6 +7,7 @@ import type { Proposal } from '../protocol/command.ts'
 import type { ControlMessage, DiskHeard, Hello, Role } from '../protocol/control-message.ts'
 import type { Input } from '../protocol/effect.ts'
 import type { Epoch, ReplicaId } from '../protocol/ids.ts'
+import type { Message } from '../protocol/message.ts'
 import type { Logger } from './api.ts'
 import { CheckpointFetcher, type ServableCheckpoint, serveChunk } from './checkpoint-transfer.ts'
 import type { Clock } from './clock.ts'
@@ -14,6 +15,7 @@ import type { DisksHeard } from './disks-heard.ts'
 import { Divergence } from './divergence.ts'
 import type { EpochRun } from './epoch-run.ts'
 import type { Outbox } from './outbox.ts'
+import type { OwnRuns } from './own-runs.ts'
 
 interface Peer {
   /** Its Hello fits; before that nothing else of it counts. */
@@ -60,9 +62,8 @@ export interface PeersOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly disks: DisksHeard
-  /** This replica's present run, and how many writes its disk held when it began. */
-  readonly run: number
-  readonly writesAtOpen: number
+  /** This replica's own runs, the present one last. */
+  readonly runs: OwnRuns
   readonly steady: boolean
   /** Whether replicas of readers may propose. */
   readonly readersPropose: boolean
@@ -174,7 +175,7 @@ export class Peers {
   #sayHello(to: ReplicaId): void {
     const running = this.#host.run()
     const durable = running?.durable === true
-    const { machine, run, writesAtOpen, steady } = this.#options
+    const { machine, runs, steady } = this.#options
     this.#outbox.control(to, {
       type: 'Hello',
       cluster: running?.application.cluster ?? null,
@@ -184,20 +185,15 @@ export class Peers {
       checkpointHash: durable ? running.start.hash : null,
       heard: this.#peers.get(to)?.accepted === true,
       steady,
-      run,
-      writesAtOpen,
+      ...runs.present,
       disksHeard: this.#disksToTell(to, running),
     })
   }
 
   /** The receiver's own disk, and those of the voters: who was away hears of them from others. */
   #disksToTell(to: ReplicaId, running: EpochRun | null): DiskHeard[] {
-    const told: DiskHeard[] = []
-    for (const replica of new Set([to, ...(running?.members.voters ?? [])])) {
-      const disk = this.#options.disks.of(replica)
-      if (disk !== undefined) told.push(disk)
-    }
-    return told
+    const told = new Set([to, ...(running?.members.voters ?? [])])
+    return [...told].flatMap((replica) => this.#options.disks.of(replica))
   }
 
   /** Never throws on what a peer sent: refuses and counts. */
@@ -212,41 +208,47 @@ export class Peers {
       const { epoch, writes } = readFrameHead(reader)
       if (epoch === controlEpoch) {
         while (reader.remaining > 0) this.#receiveControl(from, peer, readControlMessage(reader))
-        if (peer.accepted) this.#options.disks.heard(from, writes)
+        if (peer.accepted) this.#heardWrites(from, peer, writes)
         return
       }
       if (!peer.accepted) {
         this.#host.refuse(peer.shunned ?? 'no-hello')
         return
       }
-      this.#options.disks.heard(from, writes)
+      this.#heardWrites(from, peer, writes)
       const running = this.#host.run()
       if (running === null) return
       if (peer.shunned !== null && epoch === running.start.epoch) {
         this.#host.refuse(peer.shunned)
         return
       }
-      peer.epoch = Math.max(peer.epoch, epoch)
+      if (peer.mayVote) peer.epoch = Math.max(peer.epoch, epoch)
       if (epoch < running.start.epoch) {
         this.#tellEnded(from, peer, running)
       } else if (epoch > running.start.epoch) {
-        this.#hearLaterEpoch(from, epoch, frame)
+        if (peer.mayVote) this.#hearLaterEpoch(from, epoch, frame)
+        else this.#host.refuse('reader')
       } else {
-        if (!peer.mayVote && running.members.voters.includes(from)) {
-          this.#host.refuse('reader') // [EP5] it says that it is a voter
-          return
-        }
-        this.#host.holds(from, epoch)
+        if (peer.mayVote) this.#host.holds(from, epoch)
         if (this.#host.hesitates()) return
-        while (reader.remaining > 0) {
-          this.#host.push({ kind: 'receive', from, message: readMessage(reader, running.members.voters) })
-        }
+        while (reader.remaining > 0) this.#receiveMessage(from, peer, readMessage(reader, running.members.voters))
       }
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error
       this.#host.refuse('garbage')
       this.#options.logger.warn('a frame could not be read', { from, reason: error.message })
     }
+  }
+
+  #heardWrites(from: ReplicaId, peer: Peer, writes: number): void {
+    if (peer.mayVote && peer.run !== null) this.#options.disks.heard(from, peer.run, writes)
+  }
+
+  #receiveMessage(from: ReplicaId, peer: Peer, message: Message): void {
+    // [MB3] a reader may ask, and is believed nothing; that it says how far it has come is no offence
+    const counts = peer.mayVote || message.type === 'Pull' || message.type === 'ReadIndex'
+    if (counts) this.#host.push({ kind: 'receive', from, message })
+    else if (message.type !== 'Heartbeat') this.#host.refuse('reader')
   }
 
   /** [EP4] */
@@ -274,6 +276,7 @@ export class Peers {
     const running = this.#host.run()
     switch (message.type) {
       case 'EpochEnded':
+        if (!peer.mayVote) return // [MB3]
         peer.epoch = Math.max(peer.epoch, message.epoch)
         if (message.epoch > this.#epoch) this.#behindSince ??= this.#options.clock.now()
         return
@@ -319,17 +322,24 @@ export class Peers {
       logger.warn('a peer belongs to another founding of this partition', { from })
       return
     }
-    if (!this.#compareDisks(from, peer, hello)) return
-    if (running !== null && !this.#compareStarts(running, from, peer, hello)) return
-    peer.epoch = Math.max(peer.epoch, hello.epoch)
-    if (running !== null) this.#host.holds(from, hello.epoch)
+    if (!peer.mayVote && running?.members.voters.includes(from) === true) {
+      this.#host.refuse('reader') // [MB3] it says that it is a voter
+      return
+    }
+    peer.run = hello.run
+    if (peer.mayVote) {
+      if (!this.#compareDisks(from, peer, hello)) return
+      if (running !== null && !this.#compareStarts(running, from, peer, hello)) return
+      peer.epoch = Math.max(peer.epoch, hello.epoch)
+      if (running !== null) this.#host.holds(from, hello.epoch)
+    }
     if (!peer.accepted) {
       peer.accepted = true
       this.#host.described(from, { mayVote: peer.mayVote, steady: hello.steady })
       this.#host.push({ kind: 'connected', peer: from })
     }
     if (!hello.heard) this.#sayHello(from)
-    if (hello.epoch > this.#epoch) {
+    if (peer.mayVote && hello.epoch > this.#epoch) {
       if (running === null) this.#fetch(from)
       else this.#behindSince ??= this.#options.clock.now()
     }
@@ -341,21 +351,21 @@ export class Peers {
    * did. Throws DamagedStorage in the first case; false in the second.
    */
   #compareDisks(from: ReplicaId, peer: Peer, hello: Hello): boolean {
-    const { self, run, writesAtOpen, disks } = this.#options
+    const { self, runs, disks } = this.#options
     // what it says of others counts from those alone who share this partition, and whose word may stop a voter
     const cluster = this.#host.run()?.application.cluster
-    const counts = peer.mayVote && cluster !== undefined && hello.cluster === cluster
+    const counts = cluster !== undefined && hello.cluster === cluster
     for (const disk of counts ? hello.disksHeard : []) {
       if (disk.replica !== self) this.#learn(disk)
-      else if (disk.run !== run && disk.writes > writesAtOpen) {
+      else if (!runs.hold(disk)) {
+        const { writesAtOpen } = runs.present
         throw new WepaxosError(
           'DamagedStorage',
-          `the disk came back older: it holds ${writesAtOpen} writes, and a peer has heard of ${disk.writes}`,
+          `the disk came back older: a peer has heard of ${disk.writes} writes in a run of which it does not hold as many`,
           { reason: 'older', writes: writesAtOpen, heard: disk.writes, peer: from, epoch: hello.epoch },
         )
       }
     }
-    peer.run = hello.run
     if (!disks.cameBackOlder(from, hello)) return true
     this.#shunOlder(from, peer)
     return false
@@ -369,7 +379,7 @@ export class Peers {
     this.#options.disks.learn(disk)
     const peer = this.#peers.get(disk.replica)
     if (peer?.run == null || peer.run === disk.run || !peer.accepted) return
-    if (this.#options.disks.of(disk.replica)?.run === peer.run) return
+    if (this.#options.disks.furthest(disk.replica)?.run === peer.run) return
     peer.accepted = false
     this.#host.push({ kind: 'disconnected', peer: disk.replica })
     this.#sayHello(disk.replica)
@@ -380,7 +390,7 @@ export class Peers {
     if (peer.shunned === 'older-disk') return
     peer.shunned = 'older-disk'
     this.#host.refuse('older-disk')
-    const heard = this.#options.disks.of(id)?.writes
+    const heard = this.#options.disks.furthest(id)?.writes
     this.#options.logger.warn("a peer's disk came back older than it was: nothing of it counts", { from: id, heard })
     this.#sayHello(id) // so that it learns of it
     if (peer.accepted) this.#host.push({ kind: 'disconnected', peer: id })

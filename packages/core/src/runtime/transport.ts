@@ -16,6 +16,8 @@ export interface Endpoint {
   readonly partition: string
   /** The attached replica. The transport vouches for it to its peers. */
   readonly replica: ReplicaId
+  /** The key that came with the replica's id, where the transport has a `newReplica`. */
+  readonly key?: Uint8Array
   /**
    * A replica of the same partition can be reached from now on. Frames to and from it may flow. Without `rights` it has all:
    * the transport knows no readers.
@@ -70,6 +72,12 @@ export interface Transport {
   /** False where this page holds a reader's secret only: its replicas follow, and neither vote nor propose. Default: true. */
   readonly mayVote?: boolean
   readonly presence: Presence
-  /** Throws an InvalidArgument error when this replica is attached already. */
+  /**
+   * The id of a new replica, and the secret key that proves it to the peers: nobody else can be attached under that id. The
+   * runtime keeps the key with the replica's state, and attaches the replica with it. Without this method ids are random,
+   * and have no key.
+   */
+  newReplica?(): Promise<{ readonly replica: ReplicaId; readonly key: Uint8Array }>
+  /** Throws an InvalidArgument error when this replica is attached already, or `key` is not the one of its id. */
   attach(endpoint: Endpoint): Channel
 }

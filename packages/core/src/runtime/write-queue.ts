@@ -8,8 +8,16 @@ import type { Storage, StoredCheckpoint, StoredInstance, StoredMeta, WriteBatch 
 import type { DiskSeal } from './disk-seal.ts'
 
 export const identityName = 'identity'
+/** The key that proves this replica's id to its peers, where the transport gave it one: written with the identity. */
+export const replicaKeyName = 'replica-key'
 export const reservationName = 'reservation'
 export const disksHeardName = 'disks-heard'
+/** [DU7] The runs of this replica, as far as its disk knows them. */
+export const runsName = 'runs'
+/** [OR1] Given back while it was leaving: its page wants its place again. */
+export const returnsName = 'returns'
+/** [DU8] This disk was found to have come back older: it is opened no more. */
+export const lostName = 'lost'
 /** Each command that is kept has a record of its own, named by its number. */
 export const outboxPrefix = 'outbox/'
 
@@ -184,6 +192,12 @@ export class WriteQueue {
     this.#gathering = nothing()
     await this.#landed
     if (!isOver && !rest.empty) await this.#storage.write(this.#seal.sealed(toWriteBatch(rest)))
+  }
+
+  /** Behind what was under way when it was stopped, alone. */
+  async writeLast(name: string, bytes: Uint8Array): Promise<void> {
+    await this.#landed
+    await this.#storage.write(this.#seal.sealed({ meta: [{ name, bytes }], instances: [], checkpoints: [] }))
   }
 
   /** Nothing is written or called from now on: what has not been written is as if it had never been. */
