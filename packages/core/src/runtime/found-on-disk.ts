@@ -82,7 +82,7 @@ export function findOnDisk(machine: BoundMachine, contents: StorageContents): Fo
     const isDamage = error instanceof WepaxosError || error instanceof DecodeError || error instanceof AssertionError
     if (!isDamage) {
       // nothing is known against the disk: it is not to be given up
-      throw new WepaxosError('StorageFailed', 'the stored state could not be taken in', { reason: 'unknown' }, error)
+      throw new WepaxosError('StorageFailed', 'the stored state could not be taken in', { reason: 'disk' }, error)
     }
     const what = error instanceof WepaxosError ? error.message : 'the stored state of this replica can not be read'
     const details = { reason: 'damaged', ...(self === undefined ? {} : { replica: self }) }

@@ -68,6 +68,14 @@ export function mayBeLostConnection(error: unknown): boolean {
   return name === 'InvalidStateError' || name === 'AbortError' || name === 'UnknownError'
 }
 
+/**
+ * Whether a record is lost for good, and the others may be there: Chromium keeps large values in files of their own, which a
+ * power cut can take away where they were not written strictly.
+ */
+export function isLostRecord(error: unknown): boolean {
+  return nameOf(error) === 'NotReadableError'
+}
+
 function failureOf(error: unknown): StorageFailure {
   const name = nameOf(error)
   if (name === 'QuotaExceededError') return 'quota'

@@ -16,10 +16,12 @@ import {
 import {
   failed,
   isClosedConnection,
+  isLostRecord,
   mayBeLostConnection,
   type StorageFailure,
   storageFailure,
 } from './indexeddb-failure.ts'
+import { readAll, readWhatCanBeRead } from './indexeddb-read.ts'
 import type { ReplicaSlots, SlotLock } from './indexeddb-slots.ts'
 import type { Storage, StorageContents, StorageSpace, StoredCheckpoint, StoredInstance, WriteBatch } from './storage.ts'
 
@@ -110,7 +112,12 @@ export class IndexedDbReplica implements Storage {
     if (this.#failure !== undefined) throw this.#failure
     let found: Awaited<ReturnType<typeof readAll>>
     try {
-      found = await this.#connected((database) => readAll(database))
+      found = await this.#connected((database) =>
+        readAll(database).catch((error: unknown) => {
+          if (!isLostRecord(error)) throw error
+          return readWhatCanBeRead(database)
+        }),
+      )
       const refusal = this.#refusal(found.owner, false)
       if (refusal !== undefined) throw refusal
     } catch (error) {
@@ -426,31 +433,6 @@ function putBatch(transaction: IDBTransaction, batch: WriteBatch): void {
   for (const { name, bytes } of batch.meta) meta.put(alone(bytes), name)
   for (const { epoch, bytes } of batch.checkpoints) checkpoints.put(alone(bytes), epoch)
   for (const { epoch, row, seq, bytes } of batch.instances) instances.put(alone(bytes), [epoch, row, seq])
-}
-
-/** All keys and all values of the state, in bulk: a cursor would cost a task for each record. */
-async function readAll(database: ReplicaDatabase) {
-  const transaction = database.transaction(allStores)
-  const meta = transaction.objectStore('meta')
-  const instances = transaction.objectStore('instances')
-  const checkpoints = transaction.objectStore('checkpoints')
-  const [owner, metaKeys, metaValues, instanceKeys, instanceValues, checkpointKeys, checkpointValues] =
-    await Promise.all([
-      transaction.objectStore('owner').get(ownerKey),
-      meta.getAllKeys(),
-      meta.getAll(),
-      instances.getAllKeys(),
-      instances.getAll(),
-      checkpoints.getAllKeys(),
-      checkpoints.getAll(),
-      transaction.done,
-    ])
-  return {
-    owner,
-    meta: { keys: metaKeys, values: metaValues },
-    instances: { keys: instanceKeys, values: instanceValues },
-    checkpoints: { keys: checkpointKeys, values: checkpointValues },
-  }
 }
 
 /** A view of a larger buffer would take the whole buffer to disk: that is how browsers clone it. */

@@ -202,6 +202,29 @@ describe('what is on the disk', () => {
     await expect(storage.read()).rejects.toMatchObject({ code: 'DamagedStorage', details: { key: [1, 0, 1] } })
   })
 
+  test('where the browser has lost one record, the others are read: what is missing is for the seal to find', async () => {
+    const storage = await openHere(freshName())
+    const bytes = Uint8Array.of(1)
+    const checkpoints = [1, 2].map((epoch) => ({ epoch, bytes }))
+    await storage.write({ ...named('x'), checkpoints, instances: [{ epoch: 2, row: 0, seq: 1, bytes }] })
+    // What Chromium says of a large value whose own file is gone.
+    const { get, getAll } = IDBObjectStore.prototype
+    cleanUps.push(() => Object.assign(IDBObjectStore.prototype, { get, getAll }))
+    const lost = () => {
+      throw new DOMException('Data lost due to missing file.', 'NotReadableError')
+    }
+    IDBObjectStore.prototype.getAll = function (...call) {
+      return this.name === 'checkpoints' ? lost() : getAll.apply(this, call)
+    }
+    IDBObjectStore.prototype.get = function (key) {
+      return this.name === 'checkpoints' && key === 2 ? lost() : get.call(this, key)
+    }
+    const found = await storage.read()
+    expect([...found.meta.keys()]).toEqual(['name'])
+    expect(found.instances).toEqual([{ epoch: 2, row: 0, seq: 1, bytes }])
+    expect(found.checkpoints).toEqual([{ epoch: 1, bytes }])
+  })
+
   test('a database of a newer version is not touched: StorageFailed says so, and the lock is free again', async () => {
     const name = freshName()
     const newer = await openDB(slotName(name, 0), 99, { upgrade: (database) => void database.createObjectStore('new') })
