@@ -4,7 +4,7 @@ export { createBroadcastLink } from './broadcast-link.ts'
 export type { Clock } from './clock.ts'
 export type { LinkFault } from './faults.ts'
 export { createIdentity } from './identity.ts'
-export { createInvite, formatInvite, type Invite, parseInvite, readerInvite } from './invite.ts'
+export { createInvite, formatInvite, type Invite, parseInvite, passwordInvite, readerInvite } from './invite.ts'
 export type { Liveness, SessionLimits } from './link-session.ts'
 export type {
   CreatePeerLink,

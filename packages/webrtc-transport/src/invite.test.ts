@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { createInvite, deriveRoomKeys, formatInvite, type Invite, parseInvite, readerInvite } from './invite.ts'
+import {
+  createInvite,
+  deriveRoomKeys,
+  formatInvite,
+  type Invite,
+  parseInvite,
+  passwordInvite,
+  readerInvite,
+} from './invite.ts'
 
 const known: Invite = { role: 'voter', secret: Uint8Array.from({ length: 32 }, (_, index) => index) }
 const knownText = '#v1.w.AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8'
@@ -49,6 +57,36 @@ describe('an invite', () => {
     } catch (error) {
       expect(String(error)).not.toContain(knownText.slice(6, 20))
     }
+  })
+})
+
+describe('an invite made from a name and a password', () => {
+  it('is the same for everybody who knows both, today and in later versions', async () => {
+    const invite = await passwordInvite('retro', 'correct horse battery staple')
+    expect(formatInvite(invite)).toMatchInlineSnapshot(`"#v1.w.V5e8tA-Z9luU4FlJ2zFEqSnFdWOBGkWQdvc7pnIGdDM"`)
+    expect(await passwordInvite('retro', 'correct horse battery staple')).toEqual(invite)
+    expect(parseInvite(formatInvite(invite))).toEqual(invite)
+  })
+
+  it('is another one for another name or another password', async () => {
+    const made = [
+      await passwordInvite('retro', 'pass'),
+      await passwordInvite('retro', 'Pass'),
+      await passwordInvite('retro ', 'pass'),
+      await passwordInvite('retr', 'opass'),
+    ]
+    expect(new Set(made.map(formatInvite)).size).toBe(4)
+  })
+
+  it('does not depend on how letters with accents were typed', async () => {
+    expect(await passwordInvite('caf\u00e9', 'se\u0301same')).toEqual(await passwordInvite('cafe\u0301', 's\u00e9same'))
+  })
+
+  it.each([
+    ['', 'password'],
+    ['name', ''],
+  ])('needs both: %j and %j are refused', async (name, password) => {
+    await expect(passwordInvite(name, password)).rejects.toMatchObject({ code: 'InvalidArgument' })
   })
 })
 

@@ -32,6 +32,29 @@ export function createInvite(): Invite {
   return { role: 'voter', secret: crypto.getRandomValues(new Uint8Array(secretBytes)) }
 }
 
+/** PBKDF2 rounds: what one guess costs whoever guesses. */
+const passwordRounds = 600_000
+
+/**
+ * The voter's invite of a room that people enter with its name and a password: whoever knows both makes the same. The password
+ * is all that keeps others out, and it is weaker than an invite's secret: the signaling server learns the room's id from it, and
+ * can try passwords against that on its own machines, without asking anybody, 600,000 rounds of PBKDF2-SHA256 each. Good
+ * enough are five random words.
+ *
+ * The page that makes the room opens its replica with `start: 'found'`. Throws InvalidArgument where one of them is empty, and
+ * NotSupported where the page has no WebCrypto.
+ */
+export async function passwordInvite(name: string, password: string): Promise<Invite> {
+  if (name === '' || password === '') throw new WepaxosError('InvalidArgument', 'a room has a name and a password')
+  const subtle = webCrypto()
+  const encoder = new TextEncoder()
+  // The same letters are the same bytes, however they were typed.
+  const key = await subtle.importKey('raw', encoder.encode(password.normalize('NFKC')), 'PBKDF2', false, ['deriveBits'])
+  const salt = encoder.encode(`wepaxos/v1 password ${name.normalize('NFKC')}`)
+  const pbkdf2 = { name: 'PBKDF2', hash: 'SHA-256', iterations: passwordRounds, salt }
+  return { role: 'voter', secret: new Uint8Array(await subtle.deriveBits(pbkdf2, key, secretBytes * 8)) }
+}
+
 /** The URL fragment of an invite, with its `#`. */
 export function formatInvite(invite: Invite): string {
   return `#v1.${invite.role === 'voter' ? 'w' : 'r'}.${encodeBase64Url(invite.secret)}`
@@ -76,11 +99,15 @@ export async function deriveRoomKeys(invite: Invite): Promise<RoomKeys> {
   return { role: invite.role, room, signaling, join }
 }
 
-function hkdfKey(secret: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
+function webCrypto(): SubtleCrypto {
   if (globalThis.crypto?.subtle === undefined) {
     throw new WepaxosError('NotSupported', 'rooms need WebCrypto, which browsers offer on https and on localhost only')
   }
-  return crypto.subtle.importKey('raw', secret, 'HKDF', false, ['deriveBits', 'deriveKey'])
+  return crypto.subtle
+}
+
+function hkdfKey(secret: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
+  return webCrypto().importKey('raw', secret, 'HKDF', false, ['deriveBits', 'deriveKey'])
 }
 
 async function joinKey(secret: Uint8Array<ArrayBuffer>): Promise<CryptoKey> {
