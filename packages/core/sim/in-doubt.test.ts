@@ -152,6 +152,39 @@ describe('[SE4] commands in doubt', () => {
     expect(again.carriedOver.length).toBe(70)
   })
 
+  it('a second close() while the first waits for the disk takes nothing from what the first keeps', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const a = await stage.open('a', { storage: disk, orphans: 'ignore' })
+    await stage.open('b')
+    await stage.open('c')
+    await stage.until(() => a.members.filter(({ role }) => role === 'voter').length === 3)
+    for (const other of ['b', 'c']) stage.network.cut('a', other)
+    await stage.until(() => a.status.kind === 'no-quorum')
+    disk.hold()
+    const first = a.mutate.set('first', 1)
+    await stage.pass(150) // its record is being written
+    const second = a.mutate.set('second', 2)
+    const closings = [a.close(), a.close()]
+    await stage.pass(5)
+    disk.resume()
+    await stage.when(Promise.all(closings))
+    const again = await stage.open('a', { storage: disk, orphans: 'ignore' })
+    expect(again.carriedOver.map(({ key }) => key)).toEqual([first.key, second.key])
+  })
+
+  it('whose record no disk holds are given up with their keys: no later command gets one of them', async () => {
+    const stage = new Stage()
+    const a = await stage.open('a')
+    await stage.when(a.mutate.set('k', 0).done)
+    // as many that the numbers reserved on disk do not reach
+    const before = Array.from({ length: 600 }, (_, n) => a.mutate.set('before', n).key)
+    stage.kill('a')
+    const again = await stage.open('a')
+    const after = Array.from({ length: 600 }, (_, n) => again.mutate.set('after', n).key)
+    expect(new Set([...before, ...after]).size).toBe(1_200)
+  })
+
   it("with offlineWrites: 'reject' a command without a quorum is refused at the call, and nothing is kept", async () => {
     const stage = new Stage()
     const [a] = await stage.cluster(3, { offlineWrites: 'reject' })

@@ -1,22 +1,23 @@
 // What becomes of a replica whose disk is damaged, empty or older when it is opened again, on simulated time.
 import { describe, expect, it } from 'vitest'
 import { Writer } from '../src/codec/bytes.ts'
-import { controlEpoch, writeControlMessage, writeFrameHead } from '../src/codec/message.ts'
 import { must } from '../src/lib/assert.ts'
 import { replicaId } from '../src/protocol/ids.ts'
 import { hesitateMs } from '../src/runtime/engine.ts'
 import type { Transport } from '../src/runtime/transport.ts'
 import { identityName } from '../src/runtime/write-queue.ts'
+import type { StorageProvider } from '../src/storage/storage.ts'
 import { diskDamages } from '../testing/disk-records.ts'
 import { FaultyDisk } from '../testing/faulty-disk.ts'
 import { FaultyPage } from '../testing/faulty-page.ts'
+import { ChangedPage, knowingReaders, newcomersHello } from './changed-page.ts'
 import { agree, type KvReplica, Stage } from './stage.ts'
 
-/** A cluster of three whose third, c, has a disk that can be tampered with. */
-async function threeWithDisk(stage: Stage, seed = 1) {
+/** A cluster of three whose third, c, has a disk that can be tampered with. `isReader`: as a and b know it. */
+async function threeWithDisk(stage: Stage, seed = 1, isReader: (peer: string) => boolean = () => false) {
   const disk = new FaultyDisk({ seed, later: (task) => stage.world.at(1, task) })
-  const a = await stage.open('a')
-  const b = await stage.open('b')
+  const a = await stage.open('a', { transport: knowingReaders(stage.network.transport('a', true), isReader) })
+  const b = await stage.open('b', { transport: knowingReaders(stage.network.transport('b', false), isReader) })
   const page = new FaultyPage(disk)
   const c = await stage.open('c', { storage: page })
   await stage.until(() => [a, b, c].every((one) => one.status.kind === 'ready' && votersOf(one).length === 3))
@@ -38,8 +39,40 @@ async function threeWithDisk(stage: Stage, seed = 1) {
   }
 }
 
+type Three = Awaited<ReturnType<typeof threeWithDisk>>
+
 function votersOf(replica: KvReplica): readonly string[] {
   return replica.members.filter(({ role }) => role === 'voter').map(({ id }) => id)
+}
+
+/**
+ * Of the voters a, b and c the disk of c goes back to before it voted for a command that b was answered, and that a never
+ * heard of: an a and a c that know nothing of it would be a quorum. Returns with c gone, and a alone.
+ */
+async function answeredBeforeRollback(stage: Stage, { a, b, c, disk, kill }: Three): Promise<void> {
+  await writes(stage, [a, b, c], 6)
+  const image = disk.keep(0)
+  stage.network.cut('a', 'b')
+  stage.network.cut('a', 'c')
+  expect(await stage.when(b.mutate.set('k', 'answered').done)).toMatchObject({ ok: true })
+  await stage.pass(300)
+  kill()
+  disk.restore(0, image)
+}
+
+/** With a and c there and b not: c is no voter under its old id, so that nothing is read without b, and nothing is lost. */
+async function expectNoVoteWithoutB(stage: Stage, { a, c }: Three, now: KvReplica): Promise<void> {
+  const read = a.read.get('k')
+  let isRead = false
+  void read.then(() => {
+    isRead = true
+  })
+  await stage.pass(3_000)
+  expect(now.id).not.toBe(c.id)
+  expect(isRead).toBe(false)
+  stage.network.mend('a', 'b')
+  await stage.open('b')
+  expect(await stage.when(read)).toBe('answered')
 }
 
 async function writes(stage: Stage, replicas: readonly KvReplica[], count: number): Promise<void> {
@@ -134,6 +167,91 @@ describe('a replica whose disk is lost', () => {
     expect(anew.view.committed.get('n')).toBe(18)
   })
 
+  it.each([
+    { commands: 0, end: 'never opened' },
+    { commands: 3, end: 'closed' },
+    { commands: 40, end: 'killed' },
+  ])('[DU7] an older disk is noticed although $commands commands were typed on it alone (it was $end)', async (on) => {
+    const stage = new Stage()
+    const three = await threeWithDisk(stage)
+    await answeredBeforeRollback(stage, three)
+    const { kill, open } = three
+    // b, who knows, can not be reached yet
+    stage.network.cut('b', 'c')
+    if (on.end !== 'never opened') {
+      const alone = await open()
+      expect(alone.id).toBe(three.c.id)
+      for (let n = 0; n < on.commands; n++) {
+        alone.mutate.set(`x${n}`, n)
+        await stage.pass(110)
+      }
+      if (on.end === 'closed') await stage.when(alone.close())
+      kill()
+    }
+    const back = await open()
+    stage.network.mend('b', 'c')
+    await stage.pass(40) // for no more than the Hellos
+    stage.kill('b')
+    stage.network.mend('a', 'c')
+    await expectNoVoteWithoutB(stage, three, back)
+  })
+
+  it.each([0, 1_000])(
+    '[DU7] [DU8] an older disk that was noticed %i ms ago stays put aside after the next reload',
+    async (ms) => {
+      const stage = new Stage()
+      const three = await threeWithDisk(stage)
+      await answeredBeforeRollback(stage, three)
+      const { c, disk, kill, open } = three
+      const anew = await open()
+      await stage.until(() => anew.id !== c.id) // b told it
+      await stage.pass(ms)
+      expect(disk.slots[0]?.hasState).toBe(true)
+      kill()
+      // of those who know nobody is left
+      stage.kill('b')
+      stage.network.mend('a', 'c')
+      await expectNoVoteWithoutB(stage, three, await open())
+    },
+  )
+
+  it.each(['readers', 'joiners'])(
+    '[DU7] what was heard of the disks of voters is not forgotten for hundreds of %s',
+    async (who) => {
+      const stage = new Stage()
+      const strangers = new Set<string>()
+      const { a, b, c, disk, kill, open } = await threeWithDisk(
+        stage,
+        1,
+        (peer) => who === 'readers' && strangers.has(peer),
+      )
+      await writes(stage, [a, b, c], 6)
+      const image = disk.keep(0)
+      await writes(stage, [a, b, c], 12)
+      await stage.pass(1_000)
+      kill()
+      disk.restore(0, image)
+      let hellos = 0
+      // more than are remembered
+      for (let n = 0; n < 600; n++) {
+        const id = n.toString(16).padStart(32, 'e')
+        strangers.add(id)
+        const page = new ChangedPage(stage, id, {
+          connected: (self, peer) => self.sayControl(peer, newcomersHello),
+          heardControl: (_, __, { type }) => {
+            if (type === 'Hello') hellos++
+          },
+        })
+        await stage.pass(25)
+        page.close()
+      }
+      expect(hellos).toBe(1_200)
+      const back = await open()
+      await stage.until(() => back.id !== c.id)
+      expect((a.stats().refused['older-disk'] ?? 0) + (b.stats().refused['older-disk'] ?? 0)).toBeGreaterThan(0)
+    },
+  )
+
   it('[DU7] a restarted voter takes no part until all other voters were heard, or the first of them for a while', async () => {
     const stage = new Stage()
     const { a, b, c, kill, open } = await threeWithDisk(stage)
@@ -199,6 +317,20 @@ describe('a replica whose disk is lost', () => {
     expect(disk.slots).toMatchObject([{ owned: false, hasState: true }])
   })
 
+  it('a disk that can not be taken in, for memory runs short, is no lost disk: it is not opened, and nothing is taken from it', async () => {
+    const stage = new Stage()
+    const { a, b, c, disk, kill, open } = await threeWithDisk(stage)
+    await stage.when(c.mutate.set('k', 1).done)
+    kill()
+    const short = stage.open('c', { storage: readingFails(disk, new RangeError('Array buffer allocation failed')) })
+    await expect(short).rejects.toMatchObject({ code: 'StorageFailed' })
+    await stage.pass(20_000)
+    expect(disk.slots).toMatchObject([{ owned: false, hasState: true }])
+    const back = await open()
+    expect(back.id).toBe(c.id)
+    await stage.until(() => back.status.kind === 'ready' && agree([a, b, back]))
+  })
+
   it('a voter that is said to be retired while it can be heard keeps its seat', async () => {
     const stage = new Stage()
     const [a, b, c] = await stage.cluster(3)
@@ -257,27 +389,9 @@ describe('a replica whose disk is lost', () => {
     if (a === undefined || b === undefined || c === undefined) throw new Error('three replicas')
     await stage.when(a.mutate.set('k', 1).done)
     const ids = [a, b, c].map(({ id }) => replicaId(id))
-    const hello = new Writer()
-    writeFrameHead(hello, { epoch: controlEpoch, writes: 0 })
-    writeControlMessage(hello, {
-      type: 'Hello',
-      cluster: null,
-      machine: 'kv',
-      machineVersion: 1,
-      epoch: 0,
-      checkpointHash: null,
-      heard: true,
-      steady: false,
-      run: 1,
-      writesAtOpen: 0,
-      disksHeard: ids.map((replica) => ({ replica, run: 1, writes: 1_000_000_000 })),
-    })
-    const channel = stage.network.transport('stranger', false).attach({
-      partition: 'p',
-      replica: replicaId('e'.repeat(32)),
-      onConnected: (peer) => stage.world.at(1, () => channel.send(peer, hello.finish())),
-      onDisconnected() {},
-      onFrame() {},
+    const disksHeard = ids.map((replica) => ({ replica, run: 1, writes: 1_000_000_000 }))
+    new ChangedPage(stage, 'e'.repeat(32), {
+      connected: (page, peer) => page.sayControl(peer, { ...newcomersHello, disksHeard }),
     })
     await stage.pass(10_000)
     expect([a, b, c].map(({ id }) => id)).toEqual(ids)
@@ -326,6 +440,26 @@ describe('a replica whose disk is lost', () => {
     expect(disk.slots.some(({ owned }) => owned)).toBe(false)
   })
 })
+
+/** Its checkpoints throw when their bytes are asked for: by whoever takes them in, not by the disk. */
+function readingFails(disk: FaultyDisk, error: Error): StorageProvider {
+  return {
+    open: async (scope) => {
+      const storage = await disk.open(scope)
+      const contents = await storage.read()
+      storage.read = async () => ({
+        ...contents,
+        checkpoints: contents.checkpoints.map((checkpoint) => ({
+          ...checkpoint,
+          get bytes(): Uint8Array {
+            throw error
+          },
+        })),
+      })
+      return storage
+    },
+  }
+}
 
 /** A transport that can tell of one peer later than it happens, as a page notices late that another is gone. */
 class LateTransport {

@@ -31,6 +31,33 @@ async function threeTabs(stage: Stage, options: Parameters<Stage['open']>[1] = {
   }
 }
 
+const silentMs = 5_000
+
+/** Five voters: the tabs b and c of one browser, and three elsewhere, without whom there is no quorum. */
+async function twoTabsOfFive(stage: Stage) {
+  const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+  const timeouts = { silentMs }
+  const far = ['a', 'd', 'e']
+  const remote: KvReplica[] = []
+  for (const name of far) remote.push(await stage.open(name, { timeouts }))
+  const [pageB, pageC] = [new FaultyPage(disk), new FaultyPage(disk)]
+  const b = await stage.open('b', { storage: pageB, timeouts })
+  const c = await stage.open('c', { storage: pageC, timeouts })
+  await stage.until(() => [...remote, b, c].every(({ members }) => voters(members) === 5))
+  return {
+    a: must(remote[0], 'a'),
+    b,
+    c,
+    far,
+    disk,
+    timeouts,
+    killB: () => {
+      stage.kill('b')
+      pageB.die()
+    },
+  }
+}
+
 function voters(members: KvReplica['members']): number {
   return members.filter(({ role }) => role === 'voter').length
 }
@@ -185,22 +212,90 @@ describe('[OR1] orphans', () => {
 
   it('that can not leave, for the quorum is away, are given back however late their page comes', async () => {
     const stage = new Stage()
-    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
-    const timeouts = { silentMs: 5_000 }
-    const remote: KvReplica[] = []
-    for (const name of ['a', 'd', 'e']) remote.push(await stage.open(name, { timeouts }))
-    const [pageB, pageC] = [new FaultyPage(disk), new FaultyPage(disk)]
-    const b = await stage.open('b', { storage: pageB, timeouts })
-    const c = await stage.open('c', { storage: pageC, timeouts })
-    await stage.until(() => [...remote, b, c].every(({ members }) => voters(members) === 5))
-    for (const near of ['b', 'c']) for (const far of ['a', 'd', 'e']) stage.network.cut(near, far)
+    const { b, c, far, disk, timeouts, killB } = await twoTabsOfFive(stage)
+    for (const one of far) for (const tab of ['b', 'c']) stage.network.cut(tab, one)
     await stage.pass(6_000)
-    stage.kill('b')
-    pageB.die()
+    killB()
     await stage.until(() => c.stats().hosted.includes(b.id as ReplicaId))
     await stage.pass(8_000)
     const storage = await stage.when(disk.want(0))
     const back = await stage.open('b', { storage: { open: () => Promise.resolve(storage) }, timeouts })
     expect(back.id).toBe(b.id)
+  })
+
+  it.each([
+    ['before', 0],
+    ['just after', silentMs - 20],
+  ])('whose quorum goes away %s they begin to leave are given back to their page', async (_, hostedMs) => {
+    const stage = new Stage()
+    const { b, c, far, disk, timeouts, killB } = await twoTabsOfFive(stage)
+    await stage.when(b.mutate.set('k', 'mine').done)
+    killB()
+    await stage.until(() => c.stats().hosted.includes(b.id as ReplicaId))
+    await stage.pass(hostedMs)
+    for (const one of far) {
+      for (const tab of ['b', 'c']) {
+        if (hostedMs === 0) stage.network.cut(tab, one)
+        else {
+          // noticed only when it is on its way already
+          stage.network.cutSilently(tab, one)
+          stage.network.cutSilently(one, tab)
+        }
+      }
+    }
+    await stage.pass(12_000)
+    expect(c.status.kind).toBe('no-quorum')
+    expect(c.stats().hosted).toEqual([b.id])
+    const storage = await stage.when(disk.want(0))
+    const back = await stage.open('b', { storage: { open: () => Promise.resolve(storage) }, timeouts })
+    expect([back.id, back.view.committed.get('k')]).toEqual([b.id, 'mine'])
+  })
+
+  it('given back while their last wish was to leave keep their place, whatever becomes of the wish', async () => {
+    const stage = new Stage()
+    const { a, b, c, far, disk, timeouts, killB } = await twoTabsOfFive(stage)
+    killB()
+    await stage.until(() => c.stats().hosted.includes(b.id as ReplicaId))
+    await stage.pass(silentMs - 20)
+    // what the tabs say gets there, the barrier among it, and no answer comes back
+    for (const one of far) for (const tab of ['b', 'c']) stage.network.cutSilently(one, tab)
+    await stage.pass(600)
+    for (const one of far) for (const tab of ['b', 'c']) stage.network.cut(tab, one)
+    await stage.pass(1_000)
+    const storage = await stage.when(disk.want(0))
+    const back = await stage.open('b', { storage: { open: () => Promise.resolve(storage) }, timeouts })
+    const removed: unknown[] = []
+    back.addEventListener('status', ({ detail }) => detail.kind === 'removed' && removed.push(detail))
+    stage.network.healAll()
+    await stage.pass(10_000)
+    expect(back.id).toBe(b.id)
+    expect(back.status.kind).toBe('ready')
+    expect(removed).toEqual([])
+    expect(a.members.find(({ id }) => id === b.id)?.role).toBe('voter')
+  })
+
+  it('[DU9] whose page only stood still: it answers no linearizable read from before when it goes on', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const page = new FaultyPage(disk)
+    const a = await stage.open('a', { storage: page })
+    const b = await stage.open('b', { storage: new FaultyPage(disk) })
+    await stage.until(() => b.status.kind === 'ready')
+    await stage.when(a.mutate.set('k', 'old').done)
+    await stage.pass(1_000)
+    // a alone is the quorum: it asks nobody before it answers
+    expect(voters(a.members)).toBe(1)
+    page.standStill()
+    stage.freezeTimers('a', 20_000)
+    stage.network.cut('a', 'b')
+    await stage.pass(11_000)
+    disk.takeAway(0)
+    await stage.until(() => b.stats().hosted.includes(a.id as ReplicaId))
+    expect(await stage.when(b.mutate.set('k', 'new').done)).toMatchObject({ ok: true })
+    // in the task that was interrupted: what the page missed has not reached it yet
+    const read = a.read.get('k')
+    page.goOn()
+    await expect(stage.when(read)).rejects.toMatchObject({ code: 'StorageFailed' })
+    expect(await stage.when(b.read.get('k'))).toBe('new')
   })
 })

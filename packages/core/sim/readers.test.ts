@@ -1,21 +1,14 @@
 // [MB3] Replicas of pages that hold a reader's link, on simulated time.
 import { describe, expect, it } from 'vitest'
 import { must } from '../src/lib/assert.ts'
-import type { Endpoint, Transport } from '../src/runtime/transport.ts'
+import type { Transport } from '../src/runtime/transport.ts'
+import { knowingReaders } from './changed-page.ts'
 import { agree, type KvReplica, Stage } from './stage.ts'
 
 /** The simulated network, whose reader `r` has proven nothing to the others. */
 function transportOf(stage: Stage, name: string, readerId: () => string | undefined): Transport {
   const transport = stage.network.transport(name, name === 'a')
-  return {
-    ...transport,
-    mayVote: name !== 'r',
-    attach: (endpoint: Endpoint) =>
-      transport.attach({
-        ...endpoint,
-        onConnected: (peer) => endpoint.onConnected(peer, { mayVote: peer !== readerId() }),
-      }),
-  }
+  return { ...knowingReaders(transport, (peer) => peer === readerId()), mayVote: name !== 'r' }
 }
 
 async function withReader(options: Parameters<Stage['open']>[1] = {}) {

@@ -6,4 +6,6 @@ it('[DU6] [DU7] [DU8] a disk that is older, damaged or empty is noticed before i
   const ways = new Set<string>()
   for (let seed = 1; seed <= 40; seed++) ways.add((await rollbackRound(seed)).way)
   expect(ways.size).toBeGreaterThan(6)
+  expect(ways).toContain('an older copy, opened alone first')
+  expect(ways).toContain('as it was left, opened alone first')
 })

@@ -2,12 +2,18 @@
 import type { Orphan, Storage, StorageProvider, StorageScope } from '../src/storage/storage.ts'
 import type { FaultyDisk } from './faulty-disk.ts'
 
-/** A storage provider over `disk` that can die without a word, as a page does whose process is killed. */
+/**
+ * A storage provider over `disk` that can die without a word, as a page does whose process is killed, or stand still, as one
+ * does that is frozen or shows a dialog.
+ */
 export class FaultyPage implements StorageProvider {
   readonly #disk: FaultyDisk
   readonly #owned = new Set<Storage>()
   readonly #watching = new Set<() => void>()
+  /** Who is told of a loss when the page goes on. */
+  readonly #asleep = new Map<Storage, Storage['onLost']>()
   #dead = false
+  #isStill = false
 
   constructor(disk: FaultyDisk) {
     this.#disk = disk
@@ -23,6 +29,8 @@ export class FaultyPage implements StorageProvider {
     const stop = this.#disk.watchOrphans(scope, (orphan) => {
       this.#owned.add(orphan.storage)
       if (this.#dead) this.die()
+      else if (this.#isStill)
+        void orphan.storage.close() // and another page is asked
       else adopt(orphan)
     })
     this.#watching.add(stop)
@@ -37,6 +45,21 @@ export class FaultyPage implements StorageProvider {
     const storage = await this.#disk.want(slot)
     this.#owned.add(storage)
     return storage
+  }
+
+  /** Its main thread stands still: it adopts nothing, and that it loses what it owns is told only some time after it goes on. */
+  standStill(): void {
+    this.#isStill = true
+    for (const storage of this.#owned) {
+      this.#asleep.set(storage, storage.onLost)
+      storage.onLost = null
+    }
+  }
+
+  goOn(): void {
+    this.#isStill = false
+    for (const [storage, onLost] of this.#asleep) storage.onLost = onLost
+    this.#asleep.clear()
   }
 
   /** It is gone: no more is adopted, and what it owns has lost its owner. */
