@@ -71,12 +71,21 @@ const checks: Readonly<Record<string, Check>> = {
     run: async (rounds) => (await import('../packages/webrtc-transport/testing/soak-attacks.ts')).soakAttacks(rounds),
   },
   fuzz: {
-    says: 'random and mutated bytes for each decoder of the core and of the signaling: refused, never thrown through',
+    says: 'random and mutated bytes for each decoder of core, links and signaling: refused, in no time, and nothing stays of them',
     roundsDefault: 200_000,
     async run(rounds) {
       const { soakCodec } = await import('../packages/core/sim/soak-codec.ts')
       const { soakSignalingDecoders } = await import('./soak-signaling/decoders.ts')
-      return { ...soakCodec(rounds, fresh()), ...(await soakSignalingDecoders(rounds)) }
+      const { soakLinkDecoders } = await import('./soak-links/decoders.ts')
+      const { FuzzWatch } = await import('./fuzz.ts')
+      const watch = new FuzzWatch()
+      const core = soakCodec(rounds, fresh(), (name, show, decode) => watch.time(name, show, decode))
+      return {
+        ...core,
+        ...watch.end('core'),
+        ...(await soakSignalingDecoders(rounds)),
+        ...(await soakLinkDecoders(rounds)),
+      }
     },
   },
   'signaling-load': {

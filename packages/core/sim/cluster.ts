@@ -186,6 +186,8 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
         if (!isAlive()) return
         process.replica = replica
         process.starting = false
+        // its first write, before it says anything, may fail like any other
+        if (replica.status.kind === 'failed') this.#failed(process, replica.status.error)
         look(replica.status)
         replica.addEventListener('status', ({ detail }) => {
           if (!isAlive()) return
@@ -195,7 +197,7 @@ export class SimulatedCluster implements NetworkObserver, DiskObserver {
       },
       (error: unknown) => {
         if (!isAlive()) return
-        // its first write, before it says anything, may fail like any other
+        // that of a founder, too
         if (error instanceof WepaxosError && error.code === 'StorageFailed') this.#failed(process, error)
         else this.failure ??= error
       },

@@ -252,6 +252,50 @@ describe('a replica whose disk is lost', () => {
     },
   )
 
+  it('[DU7] what one who was away remembers of earlier runs makes nobody forget the last one', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const a = await stage.open('a')
+    const b = await stage.open('b')
+    let page = new FaultyPage(disk)
+    let c = await stage.open('c', { storage: page })
+    await stage.until(() => [a, b, c].every((one) => one.status.kind === 'ready' && votersOf(one).length === 3))
+    const { id } = c
+    const reopen = async () => {
+      page = new FaultyPage(disk)
+      c = await stage.open('c', { storage: page })
+    }
+    const restart = async () => {
+      stage.kill('c')
+      page.die()
+      await reopen()
+      await stage.until(() => c.status.kind === 'ready')
+      await stage.pass(1_500)
+      await writes(stage, [c], 3)
+    }
+    for (let times = 0; times < 3; times += 1) await restart()
+    await stage.pass(1_500)
+    // b is away in the next run of c, and hears of it from a
+    stage.network.cut('b', 'c')
+    stage.network.cut('a', 'b')
+    await stage.pass(200)
+    const image = disk.keep(0)
+    await restart()
+    await writes(stage, [c], 10)
+    await stage.pass(1_500)
+    stage.kill('c')
+    page.die()
+    stage.network.mend('a', 'b')
+    await stage.pass(2_000)
+    stage.kill('a')
+    stage.network.mend('b', 'c')
+    disk.restore(0, image)
+    await reopen()
+    await stage.pass(5_000)
+    expect(c.id).not.toBe(id)
+    expect(b.status.kind).toBe('no-quorum')
+  })
+
   it('[DU7] a restarted voter takes no part until all other voters were heard, or the first of them for a while', async () => {
     const stage = new Stage()
     const { a, b, c, kill, open } = await threeWithDisk(stage)

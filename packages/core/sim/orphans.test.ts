@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { must } from '../src/lib/assert.ts'
 import type { ReplicaId } from '../src/protocol/ids.ts'
+import type { StorageProvider } from '../src/storage/storage.ts'
 import { FaultyDisk } from '../testing/faulty-disk.ts'
 import { FaultyPage } from '../testing/faulty-page.ts'
 import { agree, type KvReplica, Stage } from './stage.ts'
@@ -274,6 +275,30 @@ describe('[OR1] orphans', () => {
     expect(a.members.find(({ id }) => id === b.id)?.role).toBe('voter')
   })
 
+  it('given back while their last wish was to leave are taken out when somebody means it, long after', async () => {
+    const stage = new Stage()
+    const { a, b, c, far, disk, timeouts, killB } = await twoTabsOfFive(stage)
+    killB()
+    await stage.until(() => c.stats().hosted.includes(b.id as ReplicaId))
+    await stage.pass(silentMs - 20)
+    // the wish comes to nothing: nobody hears of it
+    for (const one of far) {
+      for (const tab of ['b', 'c']) {
+        stage.network.cutSilently(tab, one)
+        stage.network.cutSilently(one, tab)
+      }
+    }
+    await stage.pass(3_000)
+    const storage = await stage.when(disk.want(0))
+    const back = await stage.open('b', { storage: { open: () => Promise.resolve(storage) }, timeouts })
+    stage.network.healAll()
+    await stage.pass(60_000)
+    expect([back.id, back.status.kind]).toEqual([b.id, 'ready'])
+    await stage.when(a.setRole(b.id as ReplicaId, 'none'))
+    await stage.pass(20_000)
+    expect(back.status.kind).toBe('removed')
+  })
+
   it('[DU9] whose page only stood still: it answers no linearizable read from before when it goes on', async () => {
     const stage = new Stage()
     const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
@@ -297,5 +322,29 @@ describe('[OR1] orphans', () => {
     page.goOn()
     await expect(stage.when(read)).rejects.toMatchObject({ code: 'StorageFailed' })
     expect(await stage.when(b.read.get('k'))).toBe('new')
+  })
+
+  it('[DU9] nor where pages are taken for frozen after a second', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const page = new FaultyPage(disk)
+    const frozenAfterOneSecond: StorageProvider = {
+      open: async (scope) => Object.assign(await page.open(scope), { takenOverAfterMs: 1_000 }),
+    }
+    const a = await stage.open('a', { storage: frozenAfterOneSecond })
+    const b = await stage.open('b', { storage: new FaultyPage(disk) })
+    await stage.until(() => b.status.kind === 'ready')
+    await stage.when(a.mutate.set('k', 'old').done)
+    await stage.pass(1_000)
+    page.standStill()
+    stage.freezeTimers('a', 20_000)
+    stage.network.cut('a', 'b')
+    await stage.pass(1_200)
+    disk.takeAway(0)
+    await stage.until(() => b.stats().hosted.includes(a.id as ReplicaId))
+    await stage.when(b.mutate.set('k', 'new').done)
+    const read = a.read.get('k')
+    page.goOn()
+    await expect(stage.when(read)).rejects.toMatchObject({ code: 'StorageFailed' })
   })
 })

@@ -13,6 +13,7 @@ import {
   decodeIdentity,
   decodeInstance,
   decodeOutboxEntry,
+  decodeReplicaKey,
   decodeReservation,
   decodeSeal,
   encodeInstance,
@@ -38,6 +39,7 @@ const decoders: Readonly<Record<string, (bytes: Uint8Array) => void>> = {
   checkpoint: (bytes) => void decodeCheckpoint(bytes),
   seal: (bytes) => void decodeSeal(bytes),
   disksHeard: (bytes) => void decodeDisksHeard(bytes),
+  replicaKey: (bytes) => void decodeReplicaKey(bytes),
   outboxEntry: (bytes) => void decodeOutboxEntry(bytes),
 }
 
@@ -88,8 +90,15 @@ function mutate(bytes: Uint8Array, random: Random): Uint8Array {
   return mutated
 }
 
-/** `rounds` random and as many mutated inputs for each decoder. Throws when one of them throws anything but DecodeError. */
-export function soakCodec(rounds: number, seed: number): Readonly<Record<string, number>> {
+/**
+ * `rounds` random and as many mutated inputs for each decoder. Throws when one of them throws anything but DecodeError. `timed`
+ * runs each, and may look at how long it takes.
+ */
+export function soakCodec(
+  rounds: number,
+  seed: number,
+  timed: (name: string, show: () => string, decode: () => void) => void = (_name, _show, decode) => decode(),
+): Readonly<Record<string, number>> {
   const random = createRandom(seed)
   const starts = samples()
   let refused = 0
@@ -98,7 +107,11 @@ export function soakCodec(rounds: number, seed: number): Readonly<Record<string,
     for (let round = 0; round < rounds * 2; round++) {
       const bytes = round % 2 === 0 ? randomBytes(random) : mutate(random.pick(starts), random)
       try {
-        decode(bytes)
+        timed(
+          name,
+          () => Buffer.from(bytes).toString('hex'),
+          () => decode(bytes),
+        )
         accepted++
       } catch (error) {
         if (!(error instanceof DecodeError)) {

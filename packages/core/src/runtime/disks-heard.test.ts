@@ -64,6 +64,17 @@ describe('[DU7] what was heard of a disk', () => {
     expect(disks.of(r).map(({ run }) => run)).toEqual([6, 7, 8, 9])
   })
 
+  test('what a third one remembers of old runs does not push out what came after them', () => {
+    const disks = new DisksHeard([], nobody)
+    for (const run of [2, 3, 4, 5]) {
+      disks.cameBackOlder(r, { run, writesAtOpen: run * 10 })
+      disks.heard(r, run, run * 10 + 9)
+    }
+    for (const run of [1, 2, 3, 4]) disks.learn({ replica: r, run, writes: run * 10 + 9 })
+    expect(disks.furthest(r)).toMatchObject({ run: 5, writes: 59 })
+    expect(disks.cameBackOlder(r, { run: 9, writesAtOpen: 52 })).toBe(true)
+  })
+
   test('remembers a bounded number, those heard of last', () => {
     const disks = new DisksHeard([], nobody)
     for (let index = 0; index < 600; index++) disks.learn({ replica: id(index), run: 1, writes: 1 })

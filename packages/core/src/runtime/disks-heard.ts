@@ -6,7 +6,7 @@
 import type { DiskHeard, Hello, Role } from '../protocol/control-message.ts'
 import type { ReplicaId } from '../protocol/ids.ts'
 
-/** Runs that are remembered of one replica, the latest that were heard of. */
+/** Runs that are remembered of one replica: those of which most writes are known, whenever they were heard of. */
 const runsMax = 4
 /** Of all replicas together. The record on disk may hold no more. */
 const rememberedMax = 512
@@ -65,7 +65,10 @@ export class DisksHeard {
 
   #set(disk: DiskHeard): void {
     const before = this.#disks.get(disk.replica) ?? []
-    const runs = [...before.filter(({ run }) => run !== disk.run), disk].slice(-runsMax)
+    const all = [...before.filter(({ run }) => run !== disk.run), disk]
+    // what others heard long ago comes late: it must not push out what was heard since
+    const runs = all.sort((a, b) => a.writes - b.writes).slice(-runsMax)
+    if (!runs.includes(disk)) return
     this.#disks.delete(disk.replica)
     this.#disks.set(disk.replica, runs)
     this.#count += runs.length - before.length

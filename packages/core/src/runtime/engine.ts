@@ -128,8 +128,10 @@ const batchBytesMax = 64 * 1_024
  */
 const callerTicks = 8
 const tickMs = 100
-/** Without a tick for so long the page stood still; far less than after what time another one takes its replica over. */
+/** Without a tick for so long the page stood still. */
 const asleepMs = 2_000
+/** So much less than after what time another page takes its replica over, where that is sooner. */
+const asleepShare = 0.25
 /** How long after the first peer a restarted voter waits for the others before it takes part. */
 export const hesitateMs = 300
 /** While something is under way that the fast-path timeout may have to end. */
@@ -288,7 +290,10 @@ export class Engine {
       engine.#resume(found)
       engine.#putRuns()
       // [DU7] nobody is to hear anything of a run that the disk does not know
-      await engine.#whenDurable()
+      engine.#turn(() => {})
+      await engine.#whenDurable().catch(() => {})
+      // what it holds can still be read; nobody is to hear of it
+      if (engine.state.kind === 'failed') return engine
     } else if (options.start === 'found') engine.#found()
     engine.#channel = transport.attach(engine.#endpoint())
     engine.#turn(() => {})
@@ -508,8 +513,11 @@ export class Engine {
 
   /** Stops, and forgets everything that was stored; but not what was closed before. */
   erase(): Promise<void> {
-    this.#closing ??= this.#erase()
-    return this.#closing
+    if (this.#closing !== null) return this.#closing
+    const erased = this.#erase()
+    // whoever closes it later is not to hear of it again
+    this.#closing = erased.catch(() => {})
+    return erased
   }
 
   async #erase(): Promise<void> {
@@ -566,7 +574,9 @@ export class Engine {
    */
   #proveOwnership(): void {
     if (this.#mayBeTakenOver || this.#running === null) return
-    if (this.#options.clock.now() - this.#tickedAt <= asleepMs) return
+    const { clock, storage } = this.#options
+    const { takenOverAfterMs = Number.POSITIVE_INFINITY } = storage
+    if (clock.now() - this.#tickedAt <= Math.min(asleepMs, asleepShare * takenOverAfterMs)) return
     this.#mayBeTakenOver = true
     this.#putRuns()
     this.#queue.after(() => {
@@ -1098,10 +1108,12 @@ export class Engine {
       return
     const now = this.#options.clock.now()
     const long = this.#isLong(running)
-    if (!long && this.#checkpointWaiters.length === 0 && this.#membership.isSettled(running.members)) return
+    // [OR1] an epoch later nothing can come of the wish to leave any more, and what takes it out then is meant
+    const asked = this.#checkpointWaiters.length > 0 || this.#returns
+    if (!long && !asked && this.#membership.isSettled(running.members)) return
     const first = this.#isFirstReachable(running)
     const next = this.#membership.next(running, now, first)
-    if (next === null && !(first && long) && this.#checkpointWaiters.length === 0) return
+    if (next === null && !(first && long) && !asked) return
     if (reachableVoters(running.protocol) < running.protocol.quorums.slow) return
     if (next !== null) {
       const { reachable, needed } = this.#membership.quorumOf(running, next)

@@ -28,9 +28,9 @@ describe('[DU7] the runs of a replica', () => {
   test('a run that this disk does not know came after the copy, or before all that is remembered', () => {
     expect(third.hold(heard(77, 1))).toBe(false)
     let runs = new OwnRuns(self, [], 1, 10)
-    for (let run = 2; run < 200; run++) runs = new OwnRuns(self, runs.all(), run, run * 10)
-    expect(runs.all().length).toBe(64)
+    for (let run = 2; run < 600; run++) runs = new OwnRuns(self, runs.all(), run, run * 10)
+    expect(runs.all().length).toBe(256)
     expect(runs.hold(heard(5, 60))).toBe(true)
-    expect(runs.present).toEqual({ run: 199, writesAtOpen: 1990 })
+    expect(runs.present).toEqual({ run: 599, writesAtOpen: 5990 })
   })
 })

@@ -4,7 +4,8 @@
 import type { DiskHeard, Hello } from '../protocol/control-message.ts'
 import type { ReplicaId } from '../protocol/ids.ts'
 
-const rememberedMax = 64
+/** Each opening counts, also those with nobody near: beyond so many in a row an older disk is not told from a present one. */
+const rememberedMax = 256
 
 export class OwnRuns {
   readonly #runs: readonly DiskHeard[]

@@ -6,7 +6,6 @@ import type { ReplicaSlots, SlotLock } from './indexeddb-slots.ts'
 import type { Orphan } from './storage.ts'
 
 export interface WatchSettings extends ReplicaSettings {
-  readonly frozenMs: number
   readonly graceMs: number
 }
 
@@ -171,11 +170,9 @@ class SlotWatch {
     }
     const orphan: Orphan = { storage, onWanted: null }
     lock.isSpare = () => orphan.onWanted !== null
-    let told = false
     lock.onWanted = () => {
       if (orphan.onWanted === null) return false
-      if (!told) orphan.onWanted()
-      told = true
+      orphan.onWanted()
       return true
     }
     try {

@@ -28,6 +28,7 @@ import type { Storage, StorageContents, StorageSpace, StoredCheckpoint, StoredIn
 export interface ReplicaSettings {
   readonly durability: 'strict' | 'relaxed'
   readonly blockedMs: number
+  readonly frozenMs: number
 }
 
 /** While a browser is closing connections, it ends those that are opened in the same moment, too. */
@@ -42,6 +43,7 @@ export type Wished = 'create' | 'existing' | 'stateful'
 /** One replica's database, and the lock that makes it ours. */
 export class IndexedDbReplica implements Storage {
   readonly durability: 'strict' | 'relaxed'
+  readonly takenOverAfterMs: number
   readonly slot: number
   readonly #settings: ReplicaSettings
   readonly #slots: ReplicaSlots
@@ -85,6 +87,7 @@ export class IndexedDbReplica implements Storage {
 
   private constructor(slots: ReplicaSlots, lock: SlotLock, settings: ReplicaSettings) {
     this.durability = settings.durability
+    this.takenOverAfterMs = settings.frozenMs
     this.slot = lock.slot
     this.#settings = settings
     this.#slots = slots

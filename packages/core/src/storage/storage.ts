@@ -57,6 +57,8 @@ export interface StorageSpace {
 export interface Storage {
   /** What a completed write survives: 'strict' the loss of power, 'relaxed' the end of the process, 'memory' nothing. */
   readonly durability: 'strict' | 'relaxed' | 'memory'
+  /** After how long without a sign of life of this page another one may take the replica over. Absent: never. */
+  readonly takenOverAfterMs?: number
   /** Everything that was written; called once, before the first write. */
   read(): Promise<StorageContents>
   /**
