@@ -215,7 +215,8 @@ export async function measureLatency(samples: number, only?: string): Promise<Re
 
 function tableOf(title: string, samples: number, rows: readonly Row[]): Table {
   const raw = rows[0]?.p50 ?? Number.NaN
-  const number = (figure: number | undefined) => (figure === undefined || figure === 0 ? '' : twoPlaces(figure))
+  const number = (figure: number | undefined) =>
+    figure === undefined || figure === 0 || Number.isNaN(figure) ? '' : twoPlaces(figure)
   return {
     bench: 'latency',
     title: `From the call to the executed result in a page; three pages in one Chromium, ${title}; ${samples} samples.`,
