@@ -184,16 +184,19 @@ export class SimulatedDisk implements StorageProvider {
       ...this.#areas.map(({ contents }) => {
         const heard = contents.meta.get(disksHeardName)
         const disks = heard === undefined ? [] : decodeDisksHeard(heard)
-        return disks.find((disk) => disk.replica === replica)?.writes ?? 0
+        return Math.max(0, ...disks.filter((disk) => disk.replica === replica).map(({ writes }) => writes))
       }),
     )
   }
 
-  /** While the process is down: its replica's disk comes back as it was, the newest image with fewer writes than these. */
+  /**
+   * While the process is down: its replica's disk comes back as it was, the newest image with fewer writes than these. None
+   * from when it was the only voter: such a one goes on by itself before it meets anybody ([DU7], what is not promised).
+   */
   comeBackOlder(replica: ReplicaId, writes: number): boolean {
     const area = this.#areaOf(replica)
     const image = area?.images.findLast((one) => writesOf(one) < writes)
-    if (area === undefined || image === undefined) return false
+    if (area === undefined || image === undefined || votersOf(image) < 2) return false
     area.contents = copyOf(image)
     return true
   }
@@ -309,6 +312,12 @@ export class SimulatedDisk implements StorageProvider {
 function writesOf({ meta }: Contents): number {
   const bytes = meta.get(sealName)
   return bytes === undefined ? 0 : decodeSeal(bytes).writes
+}
+
+/** In the member list that it would go on with; 0 where it has none. */
+function votersOf({ checkpoints }: Contents): number {
+  const newest = checkpoints.get(Math.max(0, ...checkpoints.keys()))
+  return newest === undefined ? 0 : decodeCheckpoint(newest).members.voters.length
 }
 
 function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
