@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { playwright } from '@vitest/browser-playwright'
 import { defaultClientConditions, defaultServerConditions } from 'vite'
 import { defineConfig } from 'vitest/config'
+import { chromiumArguments } from './scripts/chromium-arguments.ts'
 import { findBrowser } from './scripts/setup.mjs'
 
 /** Modules that start what browser tests talk to, such as a signaling server, and `provide` its address to them. */
@@ -12,16 +13,6 @@ const browserGlobalSetup = ['./packages/webrtc-transport/testing/signaling-globa
 
 const sourceCondition = 'wepaxos:source'
 const neverTests = ['**/node_modules/**', '**/dist/**', 'e2e/**']
-
-const chromiumArguments = [
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--no-first-run',
-  '--disable-quic',
-  // Chromium's sandbox refuses to start under root.
-  ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
-]
 
 /** A port that the system just had free, so that runs side by side do not meet. */
 async function freePort(): Promise<number> {
@@ -82,7 +73,7 @@ export default defineConfig(async () => {
               api: { host: '127.0.0.1', port: await freePort() },
               provider: playwright({
                 launchOptions: {
-                  args: chromiumArguments,
+                  args: [...chromiumArguments],
                   ...(chromium === undefined ? {} : { executablePath: chromium }),
                 },
               }),

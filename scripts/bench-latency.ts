@@ -7,6 +7,7 @@ import { build, defaultClientConditions } from 'vite'
 import { type Report, rounded, type Table, twoPlaces } from '../packages/core/bench/report.ts'
 import type { EchoRun } from './bench-page/echoes.ts'
 import type { BenchPage, CommandTimes } from './bench-page/main.ts'
+import { chromiumArguments } from './chromium-arguments.ts'
 import { servePages } from './serve-demo.ts'
 import { findBrowser } from './setup.mjs'
 
@@ -37,20 +38,14 @@ export async function withBenchPages(
   const conditions = ['wepaxos:source', ...defaultClientConditions]
   await build({ root: pageRoot, resolve: { conditions }, build: { target: 'es2022' }, logLevel: 'warn' })
   const served = await servePages(`${pageRoot}/dist`, 0)
-  const root = process.getuid?.() === 0
   const browser = await chromium.launch({
     executablePath: findBrowser() ?? '',
     args: [
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-      '--no-first-run',
-      '--disable-quic',
+      ...chromiumArguments,
       // nobody looks at the pages, and all of them count
       '--disable-background-timer-throttling',
       '--disable-renderer-backgrounding',
       '--disable-backgrounding-occluded-windows',
-      ...(root ? ['--no-sandbox'] : []),
     ],
   })
   try {
@@ -126,6 +121,7 @@ async function inTurns(contenders: readonly Contender[], turns: number): Promise
 }
 
 const perTurn = 25
+const command = 'command'
 
 async function measureThree(pages: ThreePages, samples: number): Promise<Row[]> {
   const { first, second, third } = pages
@@ -147,7 +143,7 @@ async function measureThree(pages: ThreePages, samples: number): Promise<Row[]> 
       echo('a quorum of echoes and notes, bare data channels', { pattern: 'quorum and notes' }),
       echo('a quorum of echoes, room', { way: 'room', pattern: 'quorum' }),
       {
-        what: 'command',
+        what: command,
         turn: async () => {
           const run = await call(first, 'commands', commands)
           fast += run.fast
@@ -185,17 +181,11 @@ async function measureThree(pages: ThreePages, samples: number): Promise<Row[]> 
   })
   rows.push(...(await inTurns([contended], Math.max(2, Math.ceil(turns / 2)))))
   rows.push(...(await inTurns([many, manyEchoes], Math.max(3, Math.ceil(turns / 4)))))
-  rows.push({
-    what: `(of the commands: ${fast} on the fast path, ${slow} on the slow one)`,
-    p50: 0,
-    p95: 0,
-    perSecond: 0,
-  })
-  return rows
+  return rows.map((row) => (row.what === command ? { ...row, what: `${command} (${fast} fast, ${slow} slow)` } : row))
 }
 
 /** `samples` of each figure; three pages at a time, commands from the first one. */
-export async function measureLatency(samples: number, only?: string): Promise<Report> {
+export async function measureLatency(samples: number): Promise<Report> {
   const tables: Table[] = []
   await withBenchPages(async (open) => {
     for (const [title, query] of [
@@ -203,7 +193,6 @@ export async function measureLatency(samples: number, only?: string): Promise<Re
       ['links of plain RTCPeerConnections, log in memory', '?storage=memory&links=rtc'],
       ['links of simple-peer, IndexedDB strict', ''],
     ] as const) {
-      if (only !== undefined && !title.includes(only)) continue
       const pages = await open(query)
       const rows = await measureThree(pages, samples)
       await pages.close()

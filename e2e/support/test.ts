@@ -11,18 +11,9 @@ import {
   type LaunchOptions,
   type Page,
 } from '@playwright/test'
+import { chromiumArguments } from '../../scripts/chromium-arguments.ts'
 import { findBrowser } from '../../scripts/setup.mjs'
 import { Signaling } from './signaling.ts'
-
-const chromiumArguments = [
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--no-first-run',
-  '--disable-quic',
-  // Chromium's sandbox refuses to start under root.
-  ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
-]
 
 const contextOptions = { viewport: { width: 1_280, height: 900 } } as const
 
@@ -57,7 +48,7 @@ export class Profile {
 
 function launchOptions(): LaunchOptions {
   const executablePath = findBrowser()
-  return { headless: true, args: chromiumArguments, ...(executablePath === undefined ? {} : { executablePath }) }
+  return { headless: true, args: [...chromiumArguments], ...(executablePath === undefined ? {} : { executablePath }) }
 }
 
 async function openTabs(context: BrowserContext, count: number): Promise<Page[]> {

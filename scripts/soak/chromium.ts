@@ -5,18 +5,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type BrowserContext, type CDPSession, chromium, type Page } from 'playwright'
+import { chromiumArguments } from '../chromium-arguments.ts'
 import { findBrowser } from '../setup.mjs'
 
-const chromiumArguments = [
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--no-first-run',
-  '--disable-quic',
+const soakArguments = [
+  ...chromiumArguments,
   // A renderer that waits for a page to come would be taken for one of ours.
   '--disable-features=SpareRendererForSitePerProcess',
-  // Chromium's sandbox refuses to start under root.
-  ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
 ]
 
 const startTimeoutMs = 120_000
@@ -111,7 +106,7 @@ export class Profile {
           headless: true,
           // Several browsers that start at once on a small machine take their time.
           timeout: startTimeoutMs,
-          args: chromiumArguments,
+          args: soakArguments,
           env: this.#environment,
           ...executable(),
         })
@@ -133,7 +128,7 @@ export class Profile {
 
 async function startForPeople(folder: string, env: Record<string, string>): Promise<BrowserContext> {
   const { executablePath = chromium.executablePath() } = executable()
-  const arguments_ = ['--headless', `--user-data-dir=${folder}`, '--remote-debugging-port=0', ...chromiumArguments]
+  const arguments_ = ['--headless', `--user-data-dir=${folder}`, '--remote-debugging-port=0', ...soakArguments]
   const started = spawn(executablePath, [...arguments_, 'about:blank'], { env, stdio: ['ignore', 'ignore', 'pipe'] })
   const endpoint = await new Promise<string>((resolve, reject) => {
     let said = ''

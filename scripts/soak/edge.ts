@@ -10,19 +10,11 @@ import { build } from 'vite'
 import { createRandom } from '../../packages/core/src/lib/random.ts'
 import type {} from '../../packages/demo-app/src/session.ts'
 import { EdgeProgram } from '../../packages/edge-replica/testing/edge-program.ts'
+import { chromiumArguments } from '../chromium-arguments.ts'
 import { type ServedDemo, servePages } from '../serve-demo.ts'
 import { findBrowser } from '../setup.mjs'
 
 const demoRoot = fileURLToPath(new URL('../../packages/demo-app', import.meta.url))
-const chromiumArguments = [
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--no-first-run',
-  '--disable-quic',
-  // Chromium's sandbox refuses to start under root.
-  ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
-]
 
 /** Streams of commands in each browser; each has one command under way at a time. */
 const linesEach = 3
@@ -330,7 +322,7 @@ class Browser {
     const executablePath = findBrowser()
     this.#context = await chromium.launchPersistentContext(this.#profile, {
       headless: true,
-      args: chromiumArguments,
+      args: [...chromiumArguments],
       ...(executablePath === undefined ? {} : { executablePath }),
     })
     const context = this.#context
