@@ -36,6 +36,7 @@ export async function soakQuota(rounds: number): Promise<Record<string, number>>
       await peer.tab.page.close()
       peer.tab = await open(pages, peer.profile, others, limitQuota)
       peer.run = stream.start(peer.tab, `full${round}`, inFlight)
+      const tightened = setInterval(() => void keepTight(peer.tab.session, pages.url).catch(() => {}), 1_000)
       await waitFor('the replica stops', 120_000, async () => {
         const { status, failure } = await peer.tab.facts()
         if (status !== 'failed') return undefined
@@ -43,7 +44,7 @@ export async function soakQuota(rounds: number): Promise<Record<string, number>>
           throw new Error(`it stopped for another reason: ${JSON.stringify(failure)}`)
         }
         return true
-      })
+      }).finally(() => clearInterval(tightened))
       figures.exhausted += 1
       await mustBeFull(peer.tab)
       // Each of its lines ends with the command that it could not keep.
@@ -123,6 +124,12 @@ async function limitQuota(session: CDPSession, origin: string): Promise<void> {
   await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize })
   const { overrideActive, quota } = await session.send('Storage.getUsageAndQuota', { origin })
   if (!overrideActive || quota !== quotaSize) throw new Error('the browser did not take the quota')
+}
+
+/** The browser tidies its files up now and then, and uses far less than before: the quota follows, or it would not be reached. */
+async function keepTight(session: CDPSession, origin: string): Promise<void> {
+  const { usage, quota } = await session.send('Storage.getUsageAndQuota', { origin })
+  if (quota - usage > 2 * spareBytes) await limitQuota(session, origin)
 }
 
 /** That the space is used up is the browser's own word, too. (`estimate()` in a page hides an override.) */
