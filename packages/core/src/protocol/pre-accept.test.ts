@@ -82,18 +82,39 @@ describe('propose', () => {
     ])
   })
 
-  test('[CO1] a voter that is alone sends nothing and commits by its own durable record', () => {
+  test('[CO3] a voter that is alone commits at once, by one durable record', () => {
     const state = replica(1, 0)
     const cmd = write(1)
-    expect(step(state, { kind: 'propose', command: cmd }, 0)).toEqual([
-      persist(preaccepted(own, cmd, [0])),
-      toSelf(0, ok([0])),
-    ])
     const instance = committed(own, 0, cmd, [0], { initCommand: cmd, initDeps: [0] })
-    expect(step(state, receive(0, ok([0])), 0)).toEqual([
+    expect(step(state, { kind: 'propose', command: cmd }, 0)).toEqual([
       persist(instance),
       { kind: 'committed', instance, path: 'fast' },
     ])
+    const second = write(1)
+    const next = committed(id(0, 2), 0, second, [1], { initCommand: second, initDeps: [1] })
+    expect(step(state, { kind: 'propose', command: second }, 0)).toEqual([
+      persist(next),
+      { kind: 'committed', instance: next, path: 'fast' },
+    ])
+  })
+
+  test('[CO8] a voter that is alone tells who follows the commit, once it is durable', () => {
+    const state = replica(1, 0)
+    step(state, { kind: 'connected', peer: observer }, 0)
+    const cmd = write(1)
+    const instance = committed(own, 0, cmd, [0], { initCommand: cmd, initDeps: [0] })
+    expect(step(state, { kind: 'propose', command: cmd }, 0)).toEqual([
+      persist(instance),
+      { kind: 'send', to: [observer], message: { type: 'Commit', id: own, ballot: 0, command: cmd, deps: [0] } },
+      { kind: 'committed', instance, path: 'fast' },
+    ])
+  })
+
+  test('[DU1] a voter that is alone reserves ahead too', () => {
+    const state = replica(1, 0, { reservedSeq: 0 })
+    const effects = step(state, { kind: 'propose', command: write(1) }, 0)
+    expect(effects.map(({ kind }) => kind)).toEqual(['persist', 'committed', 'reserve', 'then'])
+    expect(effects[2]).toEqual({ kind: 'reserve', upTo: 33 })
   })
 
   test('[DU1] the PreAccept of a seq whose reservation is not durable leaves only after the reservation', () => {

@@ -5,7 +5,7 @@ import type { Command } from './command.ts'
 import { commitOnFastPath, refusePassed } from './commit.ts'
 import { type Deps, equalDeps, mergeDeps, noDeps } from './deps.ts'
 import type { Effect } from './effect.ts'
-import type { ReplicaId, Row } from './ids.ts'
+import type { ReplicaId, Row, Seq } from './ids.ts'
 import { instanceKey, type KnownInstance } from './instance.ts'
 import type { PreAccept, PreAcceptOk } from './message.ts'
 import { isSuspected, isWedged, learn, type PreAccepting, type ReplicaState, seqBlock } from './state.ts'
@@ -32,6 +32,12 @@ export function propose(state: ReplicaState, command: Command, effects: Effect[]
     initDeps: deps,
   }
   learn(state, instance)
+  if (state.otherVoters.length === 0) {
+    // its own vote is all there is to wait for, and the record of the commit holds it too: one write instead of two
+    commitOnFastPath(state, { id, ballot: 0, command, deps }, effects)
+    reserveAhead(state, id.seq, effects)
+    return
+  }
   state.attempts.set(instanceKey(id), {
     kind: 'preaccepting',
     id,
@@ -49,19 +55,22 @@ export function propose(state: ReplicaState, command: Command, effects: Effect[]
   const reserved = id.seq <= state.durableSeq
   if (reserved) sendPreAccept(state, instance, effects)
   effects.push({ kind: 'persist', instance })
-  if (id.seq + seqBlock / 2 > state.reservedSeq) {
-    state.reservedSeq = Math.max(state.reservedSeq, id.seq) + seqBlock
-    effects.push({ kind: 'reserve', upTo: state.reservedSeq })
-    effects.push({ kind: 'then', input: { kind: 'reserved', upTo: state.reservedSeq } })
-  }
+  reserveAhead(state, id.seq, effects)
   if (!reserved) sendPreAccept(state, instance, effects)
   // [DU2] the coordinator counts itself only once its own record is durable
   const message: PreAcceptOk = { type: 'PreAcceptOk', id, deps }
   effects.push({ kind: 'then', input: { kind: 'receive', from: state.self, message } })
 }
 
+/** [DU1] */
+function reserveAhead(state: ReplicaState, seq: Seq, effects: Effect[]): void {
+  if (seq + seqBlock / 2 <= state.reservedSeq) return
+  state.reservedSeq = Math.max(state.reservedSeq, seq) + seqBlock
+  effects.push({ kind: 'reserve', upTo: state.reservedSeq })
+  effects.push({ kind: 'then', input: { kind: 'reserved', upTo: state.reservedSeq } })
+}
+
 function sendPreAccept(state: ReplicaState, instance: KnownInstance, effects: Effect[]): void {
-  if (state.otherVoters.length === 0) return
   const { id, command } = instance
   const deps = must(instance.initDeps, 'a proposed instance has its first deps')
   effects.push({ kind: 'send', to: state.otherVoters, message: { type: 'PreAccept', id, command, deps } })
