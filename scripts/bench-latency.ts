@@ -17,11 +17,9 @@ declare global {
   }
 }
 
-/** Three pages with a replica each, all voters. */
-export interface ThreePages {
-  readonly first: Page
-  readonly second: Page
-  readonly third: Page
+/** Pages with a replica each, all voters. */
+interface BenchPages {
+  readonly pages: readonly Page[]
   close(): Promise<void>
 }
 
@@ -31,13 +29,13 @@ const echoBytes = 100
 /** Commands in flight at a time, in the run that asks for throughput. */
 const manyInFlight = 128
 
-/** Builds and serves the page, and opens a browser; `use` gets a way to open three pages with a query. */
-export async function withBenchPages(
-  use: (open: (query: string) => Promise<ThreePages>) => Promise<void>,
+/** Builds and serves the page, and opens a browser; `use` gets a way to open so many pages with a query. */
+async function withBenchPages(
+  use: (open: (count: number, query: string) => Promise<BenchPages>) => Promise<void>,
 ): Promise<void> {
   const conditions = ['wepaxos:source', ...defaultClientConditions]
   await build({ root: pageRoot, resolve: { conditions }, build: { target: 'es2022' }, logLevel: 'warn' })
-  const served = await servePages(`${pageRoot}/dist`, 0)
+  const served = await servePages(`${pageRoot}/dist`, 0, true)
   const browser = await chromium.launch({
     executablePath: findBrowser() ?? '',
     args: [
@@ -49,28 +47,33 @@ export async function withBenchPages(
     ],
   })
   try {
-    await use((query) => openThree(browser, `${served.url}${query}`))
+    await use((count, query) => openPages(browser, count, `${served.url}${query}`))
   } finally {
     await browser.close()
     await served.close()
   }
 }
 
-async function openThree(browser: Browser, url: string): Promise<ThreePages> {
+async function openPages(browser: Browser, count: number, url: string): Promise<BenchPages> {
   const context = await browser.newContext()
   const first = await context.newPage()
   await first.goto(url)
   await first.waitForFunction(() => window.wepaxos?.replica.status.kind === 'ready' && location.hash !== '')
-  const second = await context.newPage()
-  await second.goto(first.url())
-  const third = await context.newPage()
-  await third.goto(first.url())
-  // with two voters and an observer a command takes as long, but another way
+  const pages = [first]
+  while (pages.length < count) {
+    const page = await context.newPage()
+    await page.goto(first.url())
+    pages.push(page)
+  }
   await first.waitForFunction(
-    () => window.wepaxos?.replica.members.filter((one) => one.role === 'voter' && one.connected).length === 3,
+    (count) => window.wepaxos?.replica.members.filter((one) => one.connected).length === count,
+    count,
   )
-  for (const page of [first, second, third]) await page.waitForFunction(() => window.bench?.echoesReady() === true)
-  return { first, second, third, close: () => context.close() }
+  await first.evaluate(() => window.bench?.allVote())
+  for (const page of pages) {
+    await page.waitForFunction((others) => window.bench?.echoesReady(others) === true, count - 1)
+  }
+  return { pages, close: () => context.close() }
 }
 
 /** Calls in the page; a run is data, so that it can be handed over. */
@@ -113,62 +116,78 @@ function rowOf(what: string, turns: readonly Awaited<ReturnType<Contender['turn'
 
 async function inTurns(contenders: readonly Contender[], turns: number): Promise<Row[]> {
   const results = contenders.map(() => [] as Awaited<ReturnType<Contender['turn']>>[])
-  for (const { turn } of contenders) await turn() // warm
-  for (let number = 0; number < turns; number++) {
-    for (const [index, { turn }] of contenders.entries()) results[index]?.push(await turn())
+  for (let number = -warmTurns; number < turns; number++) {
+    for (const [index, { turn }] of contenders.entries()) {
+      const result = await turn()
+      if (number >= 0) results[index]?.push(result)
+    }
   }
   return contenders.map(({ what }, index) => rowOf(what, results[index] ?? []))
 }
 
 const perTurn = 25
+/** Turns before those that are measured: until then the browser interprets what it compiles later. */
+const warmTurns = 20
 const command = 'command'
 
-async function measureThree(pages: ThreePages, samples: number): Promise<Row[]> {
-  const { first, second, third } = pages
+/** Commands from the first page; what is compared with them goes the same ways. */
+async function measure({ pages: [first, second, third] }: BenchPages, samples: number): Promise<Row[]> {
+  if (first === undefined || second === undefined) throw new Error('there are too few pages')
   const turns = Math.ceil(samples / perTurn)
-  const echo = (what: string, run: Partial<EchoRun>): Contender => ({
+  const echo = (what: string, run: Partial<EchoRun>, page = first): Contender => ({
     what,
     turn: () =>
-      call(first, 'echo', { way: 'channel', pattern: 'one', count: perTurn, inFlight: 1, bytes: echoBytes, ...run }),
+      call(page, 'echo', { way: 'channel', pattern: 'one', count: perTurn, inFlight: 1, bytes: echoBytes, ...run }),
   })
-  const commands = { count: perTurn, inFlight: 1, keys: 10, byPath: false }
+  const oneAtATime = { count: perTurn, inFlight: 1, keys: 10, byPath: false }
   let fast = 0
   let slow = 0
-  const rows = await inTurns(
-    [
-      echo('echo, bare data channel', {}),
-      echo('echo, link', { way: 'link' }),
-      echo('echo, room', { way: 'room' }),
+  const commands: Contender = {
+    what: command,
+    turn: async () => {
+      const run = await call(first, 'commands', oneAtATime)
+      fast += run.fast
+      slow += run.slow
+      return run
+    },
+  }
+  const contenders = [
+    echo('echo, bare data channel', {}),
+    echo('echo, link', { way: 'link' }),
+    echo('echo, room', { way: 'room' }),
+    commands,
+  ]
+  if (third !== undefined) {
+    contenders.push(
       echo('a quorum of echoes, bare data channels', { pattern: 'quorum' }),
       echo('a quorum of echoes and notes, bare data channels', { pattern: 'quorum and notes' }),
       echo('a quorum of echoes, room', { way: 'room', pattern: 'quorum' }),
       {
-        what: command,
-        turn: async () => {
-          const run = await call(first, 'commands', commands)
-          fast += run.fast
-          slow += run.slow
-          return run
-        },
-      },
-      {
         what: 'echo, bare data channel, while the third page proposes',
         turn: async () => {
-          const busy = call(third, 'commands', { ...commands, keys: 3 })
+          const busy = call(third, 'commands', { ...oneAtATime, keys: 3 })
           const run = await echo('', {}).turn()
           await busy
           return run
         },
       },
-    ],
-    turns,
-  )
+    )
+  }
+  const rows = await inTurns(contenders, turns)
   const contended: Contender = {
     what: 'command on the slow path, until it is committed',
     turn: async () => {
       const run = { count: perTurn, inFlight: 1, keys: 1, byPath: true }
       const [mine] = await Promise.all([call(first, 'commands', run), call(second, 'commands', run)])
       return { times: mine.slowTimes, elapsedMs: mine.elapsedMs }
+    },
+  }
+  const contendedEchoes: Contender = {
+    what: 'two rounds of echoes and notes, bare data channels, of two pages at a time',
+    turn: async () => {
+      const run = { pattern: 'two rounds and notes' } as const
+      const [mine] = await Promise.all([echo('', run).turn(), echo('', run, second).turn()])
+      return mine
     },
   }
   const many: Contender = {
@@ -179,22 +198,23 @@ async function measureThree(pages: ThreePages, samples: number): Promise<Row[]> 
     count: 2_000,
     inFlight: manyInFlight,
   })
-  rows.push(...(await inTurns([contended], Math.max(2, Math.ceil(turns / 2)))))
+  rows.push(...(await inTurns([contended, contendedEchoes], Math.max(2, Math.ceil(turns / 2)))))
   rows.push(...(await inTurns([many, manyEchoes], Math.max(3, Math.ceil(turns / 4)))))
   return rows.map((row) => (row.what === command ? { ...row, what: `${command} (${fast} fast, ${slow} slow)` } : row))
 }
 
-/** `samples` of each figure; three pages at a time, commands from the first one. */
+/** `samples` of each figure; a browser of its own pages for each table. */
 export async function measureLatency(samples: number): Promise<Report> {
   const tables: Table[] = []
   await withBenchPages(async (open) => {
-    for (const [title, query] of [
-      ['links of simple-peer, log in memory', '?storage=memory'],
-      ['links of plain RTCPeerConnections, log in memory', '?storage=memory&links=rtc'],
-      ['links of simple-peer, IndexedDB strict', ''],
+    for (const [count, title, query] of [
+      [2, 'two pages in one Chromium, links of simple-peer, log in memory', '?storage=memory'],
+      [3, 'three pages in one Chromium, links of simple-peer, log in memory', '?storage=memory'],
+      [3, 'three pages in one Chromium, links of plain RTCPeerConnections, log in memory', '?storage=memory&links=rtc'],
+      [3, 'three pages in one Chromium, links of simple-peer, IndexedDB strict', ''],
     ] as const) {
-      const pages = await open(query)
-      const rows = await measureThree(pages, samples)
+      const pages = await open(count, query)
+      const rows = await measure(pages, samples)
       await pages.close()
       tables.push(tableOf(title, samples, rows))
     }
@@ -208,7 +228,7 @@ function tableOf(title: string, samples: number, rows: readonly Row[]): Table {
     figure === undefined || figure === 0 || Number.isNaN(figure) ? '' : twoPlaces(figure)
   return {
     bench: 'latency',
-    title: `From the call to the executed result in a page; three pages in one Chromium, ${title}; ${samples} samples.`,
+    title: `From the call to the executed result; ${title}; all vote; ${samples} samples.`,
     columns: ['', 'p50 ms', 'of the bare echo', 'p95 ms', 'a second', 'frames each', 'bytes each'],
     rows: rows.map(({ what, p50, p95, perSecond, frames, bytes }) => [
       what,

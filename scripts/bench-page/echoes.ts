@@ -8,9 +8,10 @@ export interface EchoRun {
   readonly way: Way
   /**
    * `one`: there and back to one page. `quorum`: what a replica of three does for each command, without the replica: to
-   * both others, and over with the first answer. `quorum and notes`: and then a note to both, that it is over.
+   * both others, and over with the first answer. `quorum and notes`: and then a note to both, that it is over. `two rounds and
+   * notes`: what it does on the slow path.
    */
-  readonly pattern: 'one' | 'quorum' | 'quorum and notes'
+  readonly pattern: 'one' | 'quorum' | 'quorum and notes' | 'two rounds and notes'
   readonly count: number
   readonly inFlight: number
   readonly bytes: number
@@ -60,24 +61,28 @@ export class Echoes {
     })
   }
 
-  /** Whether all ways to both other pages are open. */
-  get ready(): boolean {
-    const open = [...this.#others.values()].filter(({ ways }) => ways.channel && ways.link && ways.room)
-    return open.length === 2
+  /** Other pages to which all ways are open. */
+  get open(): number {
+    return [...this.#others.values()].filter(({ ways }) => ways.channel && ways.link && ways.room).length
   }
 
   run({ way, pattern, count, inFlight, bytes }: EchoRun): Promise<Timed> {
     const sends = [...this.#others.values()].flatMap(({ ways }) => ways[way] ?? [])
     const to = pattern === 'one' ? sends.slice(0, 1) : sends
-    return timed(count, inFlight, () => {
-      const id = this.#nextId++
-      return new Promise<void>((resolve) => {
-        this.#waiting.set(id, () => {
-          if (pattern === 'quorum and notes') for (const send of to) send(message(note, id, 16))
-          resolve()
-        })
-        for (const send of to) send(message(request, id, bytes))
-      })
+    const rounds = pattern === 'two rounds and notes' ? 2 : 1
+    const withNotes = pattern === 'quorum and notes' || pattern === 'two rounds and notes'
+    return timed(count, inFlight, async () => {
+      for (let round = 0; round < rounds; round += 1) await this.#round(to, bytes)
+      if (withNotes) for (const send of to) send(message(note, this.#nextId, 16))
+    })
+  }
+
+  /** To all of them, until the first has answered. */
+  #round(to: readonly Send[], bytes: number): Promise<void> {
+    const id = this.#nextId++
+    return new Promise<void>((resolve) => {
+      this.#waiting.set(id, resolve)
+      for (const send of to) send(message(request, id, bytes))
     })
   }
 

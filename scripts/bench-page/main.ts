@@ -1,5 +1,5 @@
 // A page with a replica and nothing to see, so that a benchmark measures wepaxos and no drawing. `?storage=memory` keeps the
-// log in memory, `?links=rtc` connects over plain RTCPeerConnections.
+// log in memory, `?links=rtc` connects over plain RTCPeerConnections. Who votes is up to the benchmark.
 import { kv, memoryStorage, openReplica } from '@wepaxos/core'
 import { indexedDbStorage } from '@wepaxos/core/indexeddb'
 import { joinRoom, loadSimplePeerLinks, rtcLinks } from '@wepaxos/webrtc-transport'
@@ -28,7 +28,10 @@ export interface CommandTimes extends Timed {
 
 /** What the benchmark's script calls in the page. */
 export interface BenchPage {
-  readonly echoesReady: () => boolean
+  /** Whether this page and so many others can reach each other by all ways. */
+  readonly echoesReady: (others: number) => boolean
+  /** Gives a vote to all that are there. */
+  readonly allVote: () => Promise<void>
   readonly echo: (run: EchoRun) => Promise<Timed>
   readonly commands: (run: CommandRun) => Promise<CommandTimes>
 }
@@ -47,6 +50,7 @@ const replica = await openReplica({
   transport: room,
   storage: options.get('storage') === 'memory' ? memoryStorage() : indexedDbStorage(),
   machine: kv(),
+  membership: 'manual',
 })
 if (room.founded) history.replaceState(null, '', room.invite)
 
@@ -74,8 +78,13 @@ async function commands({ count, inFlight, keys, byPath }: CommandRun): Promise<
   return { ...all, ...paths, slowTimes, carried: { frames, bytes } }
 }
 
+async function allVote(): Promise<void> {
+  for (const { id, role } of replica.members) if (role !== 'voter') await replica.setRole(id, 'voter')
+}
+
 const bench: BenchPage = {
-  echoesReady: () => echoes.ready,
+  echoesReady: (others) => echoes.open === others,
+  allVote,
   echo: (run) => echoes.run(run),
   commands,
 }
