@@ -162,6 +162,8 @@ export class Engine {
   #keptAt = Number.NEGATIVE_INFINITY
   #inbox: Input[] = []
   #turning = false
+  /** When the present turn began, or the last one: one look at the clock for all that follows from one event. */
+  #now: number
   /** Set while the rest of a backlog is due. */
   #stopExecution: (() => void) | null = null
   #turnDue = false
@@ -203,7 +205,8 @@ export class Engine {
     this.self = self
     this.#key = key
     this.#returns = found?.returns ?? false
-    this.#tickedAt = options.clock.now()
+    this.#now = options.clock.now()
+    this.#tickedAt = this.#now
     this.#disks = new DisksHeard(found?.disks ?? [], (id) => roleOf(id, this.members.voters, this.members.observers))
     const run = options.randomBytes(6).reduce((number, byte) => number * 256 + byte, 0)
     this.#runs = new OwnRuns(self, found?.runs ?? [], run, seal.writes)
@@ -546,6 +549,7 @@ export class Engine {
       return
     }
     this.#turning = true
+    this.#now = this.#options.clock.now()
     try {
       this.#proveOwnership()
       action()
@@ -574,9 +578,8 @@ export class Engine {
    */
   #proveOwnership(): void {
     if (this.#mayBeTakenOver || this.#running === null) return
-    const { clock, storage } = this.#options
-    const { takenOverAfterMs = Number.POSITIVE_INFINITY } = storage
-    if (clock.now() - this.#tickedAt <= Math.min(asleepMs, asleepShare * takenOverAfterMs)) return
+    const { takenOverAfterMs = Number.POSITIVE_INFINITY } = this.#options.storage
+    if (this.#now - this.#tickedAt <= Math.min(asleepMs, asleepShare * takenOverAfterMs)) return
     this.#mayBeTakenOver = true
     this.#putRuns()
     this.#queue.after(() => {
@@ -602,15 +605,13 @@ export class Engine {
 
   #drain(): void {
     if (this.#hesitates && this.#stillHesitates()) return
-    if (this.#inbox.length === 0) return
-    const now = this.#options.clock.now()
     while (this.#inbox.length > 0) {
       const inbox = this.#inbox
       this.#inbox = []
       for (const input of inbox) {
         const running = this.#running
         if (running === null) return
-        this.#step(running, input, now)
+        this.#step(running, input)
       }
     }
   }
@@ -620,16 +621,15 @@ export class Engine {
     const running = this.#running
     const others = running?.members.voters.filter((id) => id !== this.self) ?? []
     const accepted = new Set(this.#peers.accepted)
-    const now = this.#options.clock.now()
     if (!others.some((id) => accepted.has(id))) this.#hesitatesSince = null
-    else this.#hesitatesSince ??= now
-    const waited = this.#hesitatesSince !== null && now - this.#hesitatesSince >= hesitateMs
+    else this.#hesitatesSince ??= this.#now
+    const waited = this.#hesitatesSince !== null && this.#now - this.#hesitatesSince >= hesitateMs
     this.#hesitates = !waited && others.some((id) => !accepted.has(id))
     return this.#hesitates
   }
 
-  #step(running: EpochRun, input: Input, now = this.#options.clock.now()): void {
-    const effects = step(running.protocol, input, now)
+  #step(running: EpochRun, input: Input): void {
+    const effects = step(running.protocol, input, this.#now)
     this.#options.onStep?.(running.protocol)
     this.#carryOut(running, effects)
   }
@@ -896,14 +896,14 @@ export class Engine {
     start: ServableCheckpoint,
     stored: { readonly instances: readonly Instance[]; readonly reservedSeq: Seq } | null,
   ): void {
-    const { clock, timeouts } = this.#options
+    const { timeouts } = this.#options
     const { epoch } = start
     const role = roleOf(this.self, members.voters, members.observers)
     const protocol = createReplicaState({
       self: this.self,
       config: { epoch, members },
       timeouts,
-      now: clock.now(),
+      now: this.#now,
       instances: stored?.instances ?? [],
       reservedSeq: stored?.reservedSeq ?? seqBlock,
       durableSeq: stored?.reservedSeq ?? 0,
@@ -1106,13 +1106,12 @@ export class Engine {
   #considerBarrier(running: EpochRun): void {
     if (running.role !== 'voter' || !running.durable || running.barrierSeq !== null || !canPropose(running.protocol))
       return
-    const now = this.#options.clock.now()
     const long = this.#isLong(running)
     // [OR1] an epoch later nothing can come of the wish to leave any more, and what takes it out then is meant
     const asked = this.#checkpointWaiters.length > 0 || this.#returns
     if (!long && !asked && this.#membership.isSettled(running.members)) return
     const first = this.#isFirstReachable(running)
-    const next = this.#membership.next(running, now, first)
+    const next = this.#membership.next(running, this.#now, first)
     if (next === null && !(first && long) && !asked) return
     if (reachableVoters(running.protocol) < running.protocol.quorums.slow) return
     if (next !== null) {
@@ -1153,7 +1152,7 @@ export class Engine {
       onFrame: (from, frame) =>
         this.#turn(() => {
           // the timers of a page in the background are throttled; what comes from others tells the time too
-          if (this.#options.clock.now() - this.#tickedAt > 2 * tickMs) this.#tick()
+          if (this.#now - this.#tickedAt > 2 * tickMs) this.#tick()
           this.#peers.receiveFrame(from, frame)
         }),
     }
@@ -1213,16 +1212,18 @@ export class Engine {
   #flush(): void {
     this.#flushDue = false
     this.#outbox.flush()
-    this.#rememberDisks()
-    this.#queue.flush()
+    // behind the links' own flush: frames are on their way while the write is made up
+    microtask(() => {
+      this.#rememberDisks()
+      this.#queue.flush()
+    })
   }
 
   /** [DU7] Rides with what is written anyhow: a write for it alone would be heard of by others, and have them write. */
   #rememberDisks(): void {
     if (!this.#disks.changed || !this.#queue.isGathering) return
-    const now = this.#options.clock.now()
-    if (now - this.#disksKeptAt < requestMs) return
-    this.#disksKeptAt = now
+    if (this.#now - this.#disksKeptAt < requestMs) return
+    this.#disksKeptAt = this.#now
     this.#disks.changed = false
     this.#queue.putMeta(disksHeardName, encodeDisksHeard(this.#disks.all()), true)
   }
@@ -1239,7 +1240,7 @@ export class Engine {
 
   #tick(): void {
     const running = this.#running
-    const now = this.#options.clock.now()
+    const now = this.#now
     this.#tickedAt = now
     if (now - this.#keptAt >= tickMs) {
       this.#keptAt = now
