@@ -88,6 +88,8 @@ function call<K extends 'echo' | 'commands'>(
 
 interface Row {
   readonly what: string
+  /** Whether there was a pause after each. */
+  readonly paced: boolean
   readonly p50: number
   readonly p95: number
   readonly perSecond: number
@@ -98,16 +100,23 @@ interface Row {
 /** What is measured in turns; one turn gives a few samples. */
 interface Contender {
   readonly what: string
+  readonly paced?: boolean
   turn(): Promise<{ times: readonly number[]; elapsedMs: number; carried?: CommandTimes['carried'] }>
 }
 
-function rowOf(what: string, turns: readonly Awaited<ReturnType<Contender['turn']>>[]): Row {
+function rowOf({ what, paced = false }: Contender, turns: readonly Awaited<ReturnType<Contender['turn']>>[]): Row {
   const sorted = turns.flatMap(({ times }) => times).toSorted((a, b) => a - b)
   const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN
   const count = sorted.length
   // the median of the turns: one that the machine held up must not stand for all
   const speeds = turns.map(({ times, elapsedMs }) => (times.length / elapsedMs) * 1_000).toSorted((a, b) => a - b)
-  const row = { what, p50: at(0.5), p95: at(0.95), perSecond: speeds[Math.floor(speeds.length / 2)] ?? Number.NaN }
+  const row = {
+    what,
+    paced,
+    p50: at(0.5),
+    p95: at(0.95),
+    perSecond: speeds[Math.floor(speeds.length / 2)] ?? Number.NaN,
+  }
   const carried = turns.flatMap((turn) => turn.carried ?? [])
   if (carried.length === 0) return row
   const sum = (of: 'frames' | 'bytes') => carried.reduce((all, one) => all + one[of], 0) / count
@@ -122,13 +131,16 @@ async function inTurns(contenders: readonly Contender[], turns: number): Promise
       if (number >= 0) results[index]?.push(result)
     }
   }
-  return contenders.map(({ what }, index) => rowOf(what, results[index] ?? []))
+  return contenders.map((contender, index) => rowOf(contender, results[index] ?? []))
 }
 
 const perTurn = 25
 /** Turns before those that are measured: until then the browser interprets what it compiles later. */
 const warmTurns = 20
+/** Between two, where they are paced: as from one user, whose pages have time to rest in between. */
+const pauseMs = 10
 const command = 'command'
+const pacedCommand = `${command}, one every ${pauseMs} ms`
 
 /** Commands from the first page; what is compared with them goes the same ways. */
 async function measure({ pages: [first, second, third] }: BenchPages, samples: number): Promise<Row[]> {
@@ -138,6 +150,10 @@ async function measure({ pages: [first, second, third] }: BenchPages, samples: n
     what,
     turn: () =>
       call(page, 'echo', { way: 'channel', pattern: 'one', count: perTurn, inFlight: 1, bytes: echoBytes, ...run }),
+  })
+  const pacedEcho = (what: string, run: Partial<EchoRun>): Contender => ({
+    ...echo(`${what}, one every ${pauseMs} ms`, { ...run, pauseMs }),
+    paced: true,
   })
   const oneAtATime = { count: perTurn, inFlight: 1, keys: 10, byPath: false }
   let fast = 0
@@ -156,11 +172,18 @@ async function measure({ pages: [first, second, third] }: BenchPages, samples: n
     echo('echo, link', { way: 'link' }),
     echo('echo, room', { way: 'room' }),
     commands,
+    pacedEcho('echo, bare data channel', {}),
+    {
+      what: pacedCommand,
+      paced: true,
+      turn: () => call(first, 'commands', { ...oneAtATime, pauseMs }),
+    },
   ]
   if (third !== undefined) {
     contenders.push(
       echo('a quorum of echoes, bare data channels', { pattern: 'quorum' }),
       echo('a quorum of echoes and notes, bare data channels', { pattern: 'quorum and notes' }),
+      pacedEcho('a quorum of echoes, bare data channels', { pattern: 'quorum' }),
       echo('a quorum of echoes, room', { way: 'room', pattern: 'quorum' }),
       {
         what: 'echo, bare data channel, while the third page proposes',
@@ -223,21 +246,21 @@ export async function measureLatency(samples: number): Promise<Report> {
 }
 
 function tableOf(title: string, samples: number, rows: readonly Row[]): Table {
-  const raw = rows[0]?.p50 ?? Number.NaN
+  const rawOf = (row: Row) => rows.find(({ paced }) => paced === row.paced)?.p50 ?? Number.NaN
   const number = (figure: number | undefined) =>
     figure === undefined || figure === 0 || Number.isNaN(figure) ? '' : twoPlaces(figure)
   return {
     bench: 'latency',
     title: `From the call to the executed result; ${title}; all vote; ${samples} samples.`,
     columns: ['', 'p50 ms', 'of the bare echo', 'p95 ms', 'a second', 'frames each', 'bytes each'],
-    rows: rows.map(({ what, p50, p95, perSecond, frames, bytes }) => [
-      what,
-      number(p50),
-      number(p50 / raw),
-      number(p95),
-      number(perSecond),
-      number(frames),
-      number(bytes),
+    rows: rows.map((row) => [
+      row.what,
+      number(row.p50),
+      number(row.p50 / rawOf(row)),
+      number(row.p95),
+      row.paced ? '' : number(row.perSecond),
+      number(row.frames),
+      number(row.bytes),
     ]),
     data: {
       title,

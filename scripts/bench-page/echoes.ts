@@ -14,6 +14,8 @@ export interface EchoRun {
   readonly pattern: 'one' | 'quorum' | 'quorum and notes' | 'two rounds and notes'
   readonly count: number
   readonly inFlight: number
+  /** Between two, where only one is in flight at a time. */
+  readonly pauseMs?: number
   readonly bytes: number
 }
 
@@ -66,15 +68,20 @@ export class Echoes {
     return [...this.#others.values()].filter(({ ways }) => ways.channel && ways.link && ways.room).length
   }
 
-  run({ way, pattern, count, inFlight, bytes }: EchoRun): Promise<Timed> {
+  run({ way, pattern, count, inFlight, bytes, pauseMs }: EchoRun): Promise<Timed> {
     const sends = [...this.#others.values()].flatMap(({ ways }) => ways[way] ?? [])
     const to = pattern === 'one' ? sends.slice(0, 1) : sends
     const rounds = pattern === 'two rounds and notes' ? 2 : 1
     const withNotes = pattern === 'quorum and notes' || pattern === 'two rounds and notes'
-    return timed(count, inFlight, async () => {
-      for (let round = 0; round < rounds; round += 1) await this.#round(to, bytes)
-      if (withNotes) for (const send of to) send(message(note, this.#nextId, 16))
-    })
+    return timed(
+      count,
+      inFlight,
+      async () => {
+        for (let round = 0; round < rounds; round += 1) await this.#round(to, bytes)
+        if (withNotes) for (const send of to) send(message(note, this.#nextId, 16))
+      },
+      pauseMs,
+    )
   }
 
   /** To all of them, until the first has answered. */
@@ -173,7 +180,12 @@ export class Echoes {
 }
 
 /** Calls `once` so many times, always `inFlight` of them under way. */
-export async function timed(count: number, inFlight: number, once: () => Promise<unknown>): Promise<Timed> {
+export async function timed(
+  count: number,
+  inFlight: number,
+  once: () => Promise<unknown>,
+  pauseMs = 0,
+): Promise<Timed> {
   const times: number[] = []
   let begun = 0
   const began = performance.now()
@@ -183,6 +195,7 @@ export async function timed(count: number, inFlight: number, once: () => Promise
       const before = performance.now()
       await once()
       times.push(performance.now() - before)
+      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs))
     }
   }
   await Promise.all(Array.from({ length: inFlight }, lane))

@@ -9,6 +9,8 @@ import { Echoes, type EchoRun, type Timed, timed } from './echoes.ts'
 export interface CommandRun {
   readonly count: number
   readonly inFlight: number
+  /** Between two, where only one is in flight at a time. */
+  readonly pauseMs?: number
   /** Different keys that the commands write, one after the other. */
   readonly keys: number
   /** Look after each command which path it took. One at a time only: what is looked at is the count of all. */
@@ -56,21 +58,26 @@ if (room.founded) history.replaceState(null, '', room.invite)
 
 const echoes = new Echoes(room, await room.newReplica(), createLink)
 
-async function commands({ count, inFlight, keys, byPath }: CommandRun): Promise<CommandTimes> {
+async function commands({ count, inFlight, keys, byPath, pauseMs }: CommandRun): Promise<CommandTimes> {
   const slowTimes: number[] = []
   const pathsBefore = replica.stats()
   const carriedBefore = { ...carried }
   let number = 0
-  const all = await timed(count, inFlight, async () => {
-    const slowBefore = byPath ? replica.stats().slowPath : 0
-    const began = performance.now()
-    const handle = replica.mutate.set(`bench/${number++ % keys}`, number)
-    if (!byPath) return handle.done
-    await handle.committed
-    const ms = performance.now() - began
-    if (replica.stats().slowPath > slowBefore) slowTimes.push(ms)
-    return handle.done
-  })
+  const all = await timed(
+    count,
+    inFlight,
+    async () => {
+      const slowBefore = byPath ? replica.stats().slowPath : 0
+      const began = performance.now()
+      const handle = replica.mutate.set(`bench/${number++ % keys}`, number)
+      if (!byPath) return handle.done
+      await handle.committed
+      const ms = performance.now() - began
+      if (replica.stats().slowPath > slowBefore) slowTimes.push(ms)
+      return handle.done
+    },
+    pauseMs,
+  )
   const frames = carried.frames - carriedBefore.frames
   const bytes = carried.bytes - carriedBefore.bytes
   const { fastPath, slowPath } = replica.stats()

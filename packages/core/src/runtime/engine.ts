@@ -134,7 +134,7 @@ const asleepMs = 2_000
 const asleepShare = 0.25
 /** How long after the first peer a restarted voter waits for the others before it takes part. */
 export const hesitateMs = 300
-/** While something is under way that the fast-path timeout may have to end. */
+/** While the replica is busy. */
 const busyTickMs = 15
 /** Between repeats of requests for membership and of forwards. */
 const requestMs = 1_000
@@ -1212,10 +1212,11 @@ export class Engine {
   #flush(): void {
     this.#flushDue = false
     this.#outbox.flush()
-    // behind the links' own flush: frames are on their way while the write is made up
+    // behind the links' own flush: frames are on their way meanwhile
     microtask(() => {
       this.#rememberDisks()
       this.#queue.flush()
+      if (this.#isBusy && !this.#armedBusy && this.#stopTimer !== null) this.#arm()
     })
   }
 
@@ -1228,11 +1229,15 @@ export class Engine {
     this.#queue.putMeta(disksHeardName, encodeDisksHeard(this.#disks.all()), true)
   }
 
+  /** Whether something is under way that the fast-path timeout may have to end. */
+  get #isBusy(): boolean {
+    return (this.#running?.protocol.attempts.size ?? 0) > 0
+  }
+
   #arm(): void {
     this.#stopTimer?.()
-    const busy = (this.#running?.protocol.attempts.size ?? 0) > 0
-    this.#armedBusy = busy
-    this.#stopTimer = this.#options.clock.after(busy ? busyTickMs : tickMs, () => {
+    this.#armedBusy = this.#isBusy
+    this.#stopTimer = this.#options.clock.after(this.#armedBusy ? busyTickMs : tickMs, () => {
       this.#turn(() => this.#tick())
       if (this.#state.kind === 'joining' || this.#state.kind === 'running') this.#arm()
     })
@@ -1278,7 +1283,6 @@ export class Engine {
     this.#checkEstablished(running)
     this.#considerBarrier(running)
     this.#drain()
-    if (running.protocol.attempts.size > 0 && !this.#armedBusy && this.#stopTimer !== null) this.#arm()
   }
 
   // --- the end ------------------------------------------------------------------------------------------------------
@@ -1295,6 +1299,7 @@ export class Engine {
   #stop(state: EngineState, why: WepaxosError): void {
     this.#state = state
     this.#stopTimer?.()
+    this.#stopTimer = null
     this.#stopExecution?.()
     this.#channel?.close()
     this.#channel = null
