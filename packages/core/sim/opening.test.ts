@@ -63,6 +63,20 @@ describe('a replica that fails while it is opened', () => {
     expect([replica.status.kind, attached()]).toEqual(['failed', 0])
   })
 
+  it('is failed also where a command was kept for it', async () => {
+    const stage = new Stage()
+    const { machine, break: breakIt } = fragileMachine()
+    const before = await stage.openWith('a', machine)
+    await stage.when(before.mutate.put('x').done)
+    const kept = before.mutate.put('y').done
+    kept.catch(() => {})
+    await stage.when(before.close())
+    await expect(kept).rejects.toMatchObject({ code: 'OutcomeUnknown' })
+    breakIt()
+    const replica = await stage.openWith('a', machine)
+    expect(replica.status).toMatchObject({ kind: 'failed', error: { code: 'MachineFailed' } })
+  })
+
   it('leaves nothing attached where it was to be hosted, however often that is tried', async () => {
     const stage = new Stage()
     const { machine, break: breakIt } = fragileMachine()

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { must } from '../src/lib/assert.ts'
 import type { ReplicaId } from '../src/protocol/ids.ts'
-import type { StorageProvider } from '../src/storage/storage.ts'
+import type { StorageProvider, WriteBatch } from '../src/storage/storage.ts'
 import { FaultyDisk } from '../testing/faulty-disk.ts'
 import { FaultyPage } from '../testing/faulty-page.ts'
 import { agree, type KvReplica, Stage } from './stage.ts'
@@ -346,5 +346,45 @@ describe('[OR1] orphans', () => {
     const read = a.read.get('k')
     page.goOn()
     await expect(stage.when(read)).rejects.toMatchObject({ code: 'StorageFailed' })
+  })
+
+  it('[DU9] nor when it slept again while the write after its first sleep was under way', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const page = new FaultyPage(disk)
+    let told = Promise.resolve()
+    const late: StorageProvider = {
+      open: async (scope) => {
+        const storage = await page.open(scope)
+        const write = storage.write.bind(storage)
+        return Object.assign(storage, { write: (batch: WriteBatch) => write(batch).then(() => told) })
+      },
+    }
+    const a = await stage.open('a', { storage: late })
+    const b = await stage.open('b', { storage: new FaultyPage(disk) })
+    await stage.until(() => b.status.kind === 'ready')
+    await stage.when(a.mutate.set('k', 'old').done)
+    await stage.pass(1_000)
+    page.standStill()
+    stage.freezeTimers('a', 40_000)
+    stage.network.cut('a', 'b')
+    await stage.pass(3_000)
+    // it wakes up for one task, writes, and sleeps again before it hears of it
+    let tell = () => {}
+    told = new Promise((resolve) => {
+      tell = resolve
+    })
+    const first = a.read.get('k')
+    await stage.pass(11_000)
+    disk.takeAway(0)
+    await stage.until(() => b.stats().hosted.includes(a.id as ReplicaId))
+    await stage.when(b.mutate.set('k', 'new').done)
+    const second = a.read.get('k')
+    told = Promise.resolve()
+    tell()
+    // it was asked for before k changed
+    expect(await stage.when(first)).toBe('old')
+    page.goOn()
+    await expect(stage.when(second)).rejects.toMatchObject({ code: 'StorageFailed' })
   })
 })

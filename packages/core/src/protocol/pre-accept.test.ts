@@ -82,7 +82,7 @@ describe('propose', () => {
     ])
   })
 
-  test('[CO3] a voter that is alone commits at once, by one durable record', () => {
+  test('[CO3] the only voter commits at once, by one durable record', () => {
     const state = replica(1, 0)
     const cmd = write(1)
     const instance = committed(own, 0, cmd, [0], { initCommand: cmd, initDeps: [0] })
@@ -98,7 +98,7 @@ describe('propose', () => {
     ])
   })
 
-  test('[CO8] a voter that is alone tells who follows the commit, once it is durable', () => {
+  test('[CO8] the only voter tells who follows the commit, once it is durable', () => {
     const state = replica(1, 0)
     step(state, { kind: 'connected', peer: observer }, 0)
     const cmd = write(1)
@@ -110,7 +110,7 @@ describe('propose', () => {
     ])
   })
 
-  test('[DU1] a voter that is alone reserves ahead too', () => {
+  test('[DU1] the only voter reserves ahead too', () => {
     const state = replica(1, 0, { reservedSeq: 0 })
     const effects = step(state, { kind: 'propose', command: write(1) }, 0)
     expect(effects.map(({ kind }) => kind)).toEqual(['persist', 'committed', 'reserve', 'then'])

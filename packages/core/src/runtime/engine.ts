@@ -175,6 +175,7 @@ export class Engine {
   #tickedAt: number
   /** After a sleep, until a write has shown that the disk is still this page's. */
   #mayBeTakenOver = false
+  #proofAskedAt = Number.NEGATIVE_INFINITY
   #changed = false
   #executedNew = false
   #requestedAt = Number.NEGATIVE_INFINITY
@@ -308,6 +309,7 @@ export class Engine {
 
   /** Resolves when all that was put so far is on the disk. Rejects when the replica stops before. */
   async #whenDurable(): Promise<void> {
+    if (this.#state.kind === 'failed') throw this.#state.error
     await new Promise<void>((resolve, reject) => {
       this.#opening = reject
       this.#queue.after(resolve)
@@ -577,13 +579,17 @@ export class Engine {
    * write nothing, and could show what was true before. So after a sleep everything waits for one write.
    */
   #proveOwnership(): void {
-    if (this.#mayBeTakenOver || this.#running === null) return
+    if (this.#running === null) return
     const { takenOverAfterMs = Number.POSITIVE_INFINITY } = this.#options.storage
-    if (this.#now - this.#tickedAt <= Math.min(asleepMs, asleepShare * takenOverAfterMs)) return
+    const awakeAt = Math.max(this.#tickedAt, this.#proofAskedAt)
+    if (this.#now - awakeAt <= Math.min(asleepMs, asleepShare * takenOverAfterMs)) return
+    const askedAt = this.#now
+    this.#proofAskedAt = askedAt
     this.#mayBeTakenOver = true
     this.#putRuns()
     this.#queue.after(() => {
-      this.#mayBeTakenOver = false
+      // else it has slept again since, and this write says nothing of after that
+      if (this.#proofAskedAt === askedAt) this.#mayBeTakenOver = false
     })
   }
 
@@ -896,8 +902,10 @@ export class Engine {
     start: ServableCheckpoint,
     stored: { readonly instances: readonly Instance[]; readonly reservedSeq: Seq } | null,
   ): void {
-    const { timeouts } = this.#options
+    const { clock, timeouts } = this.#options
     const { epoch } = start
+    // what led here may have taken long: nobody is to seem silent since
+    this.#now = clock.now()
     const role = roleOf(this.self, members.voters, members.observers)
     const protocol = createReplicaState({
       self: this.self,
@@ -1236,10 +1244,11 @@ export class Engine {
 
   #arm(): void {
     this.#stopTimer?.()
+    if (this.#state.kind === 'closed' || this.#state.kind === 'failed') return
     this.#armedBusy = this.#isBusy
     this.#stopTimer = this.#options.clock.after(this.#armedBusy ? busyTickMs : tickMs, () => {
       this.#turn(() => this.#tick())
-      if (this.#state.kind === 'joining' || this.#state.kind === 'running') this.#arm()
+      this.#arm()
     })
   }
 
