@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { must } from '../src/lib/assert.ts'
 import type { ReplicaId } from '../src/protocol/ids.ts'
-import type { StorageProvider, WriteBatch } from '../src/storage/storage.ts'
+import { lostName } from '../src/runtime/write-queue.ts'
+import type { Orphan, Storage, StorageProvider, WriteBatch } from '../src/storage/storage.ts'
 import { FaultyDisk } from '../testing/faulty-disk.ts'
 import { FaultyPage } from '../testing/faulty-page.ts'
 import { agree, type KvReplica, Stage } from './stage.ts'
@@ -386,5 +387,105 @@ describe('[OR1] orphans', () => {
     expect(await stage.when(first)).toBe('old')
     page.goOn()
     await expect(stage.when(second)).rejects.toMatchObject({ code: 'StorageFailed' })
+  })
+
+  it('are no replicas that failed in their own page: it ends its hosting, and the replica is for whoever opens it again', async () => {
+    const stage = new Stage()
+    const { disk, a, b, c, kill } = await threeTabs(stage)
+    kill('c')
+    await stage.until(() => a.stats().hosted.length + b.stats().hosted.length === 1)
+    disk.failNext()
+    a.mutate.set('mine', 1).done.catch(() => {})
+    await stage.until(() => a.status.kind === 'failed')
+    await stage.pass(500)
+    expect(a.stats().hosted).toEqual([])
+    await stage.until(() => b.stats().hosted.includes(c.id as ReplicaId))
+    await stage.when(b.close())
+    const again = await stage.open('again', { storage: new FaultyPage(disk) })
+    expect([a.id, b.id]).toContain(again.id)
+  })
+
+  it('[DU8] a host leaves the older disk of the only voter as it is: it is for its owner to judge', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const page = new FaultyPage(disk)
+    const a = await stage.open('a', { storage: page })
+    const watching = new FaultyPage(disk)
+    const b = await stage.open('b', { role: 'observer', storage: watching })
+    await stage.until(() => b.status.kind === 'ready' && a.members.length === 2)
+    for (let n = 0; n < 3; n++) await stage.when(a.mutate.set('k', n).done)
+    const older = disk.keep(0)
+    for (let n = 0; n < 6; n++) await stage.when(a.mutate.set('k', n).done)
+    await stage.pass(1_000)
+    stage.kill('a')
+    page.die()
+    disk.restore(0, older)
+    await stage.pass(20_000)
+    expect(disk.contentsOf(0).meta.has(lostName)).toBe(false)
+    // nor does the page of the replica itself
+    await stage.when(b.close())
+    const alone = await stage.open('a', { storage: new FaultyPage(disk) })
+    expect([alone.status.kind, alone.id]).toEqual(['ready', a.id])
+  })
+
+  it('one that can not be run keeps no other one waiting', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const page = new FaultyPage(disk)
+    let adopt: (orphan: Orphan) => void = () => {}
+    const broken = (): Orphan => {
+      const fails = () => Promise.reject(new Error('broken'))
+      // offered again soon after it was given up
+      const close = async () => stage.world.at(4_000, () => adopt(broken()))
+      const storage: Storage = { durability: 'strict', onLost: null, read: fails, write: fails, erase: fails, close }
+      return { storage, slot: 7, onWanted: null }
+    }
+    const storage: StorageProvider = {
+      open: (scope) => page.open(scope),
+      watchOrphans: (scope, given) => {
+        adopt = given
+        adopt(broken())
+        return page.watchOrphans(scope, given)
+      },
+    }
+    const a = await stage.open('a', { storage })
+    const pageB = new FaultyPage(disk)
+    const b = await stage.open('b', { storage: pageB })
+    const c = await stage.open('c')
+    await stage.until(() => voters(c.members) === 3)
+    await stage.pass(300_000)
+    stage.kill('b')
+    pageB.die()
+    const killedAt = stage.world.now
+    await stage.until(() => a.stats().hosted.includes(b.id as ReplicaId))
+    expect(stage.world.now - killedAt).toBeLessThan(1_000)
+  })
+
+  it('whose erasing does not end keep their host from nothing: it closes its own replica', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const page = new FaultyPage(disk)
+    const storage: StorageProvider = {
+      open: (scope) => page.open(scope),
+      watchOrphans: (scope, adopt) =>
+        page.watchOrphans(scope, (orphan) => {
+          Object.assign(orphan.storage, { erase: () => new Promise(() => {}) })
+          adopt(orphan)
+        }),
+    }
+    const pageB = new FaultyPage(disk)
+    const timeouts = { silentMs }
+    const a = await stage.open('a', { storage, timeouts })
+    const b = await stage.open('b', { storage: pageB, timeouts })
+    const c = await stage.open('c', { timeouts })
+    await stage.until(() => voters(c.members) === 3)
+    stage.kill('b')
+    pageB.die()
+    await stage.until(() => a.members.every(({ id }) => id !== b.id))
+    await stage.pass(5_000)
+    void a.close()
+    await stage.pass(1_000)
+    expect(a.status.kind).toBe('closed')
+    expect(c.members.find(({ id }) => id === a.id)?.connected).toBe(false)
   })
 })

@@ -346,6 +346,10 @@ class FaultyOrphan implements Orphan {
     this.#later = later
   }
 
+  get slot(): number {
+    return this.storage.slot.number
+  }
+
   get onWanted(): (() => void) | null {
     return this.#onWanted
   }

@@ -531,6 +531,16 @@ export class Engine {
     await this.#options.storage.erase()
   }
 
+  /**
+   * [DU8] Whether it stopped because its disk is lost, and is to begin anew on another. Not where it was the only voter and its
+   * list is no old one: nobody could let a new one in, and what is there is for the owner to judge.
+   */
+  get givesDiskUp(): boolean {
+    if (this.#state.kind !== 'failed' || this.#state.error.code !== 'DamagedStorage') return false
+    const isOnlyVoter = this.members.voters.every((id) => id === this.self)
+    return !isOnlyVoter || Number(this.#state.error.details['epoch']) > this.epoch
+  }
+
   /** [DU8] Once it has stopped: writes on the disk itself that it is lost, for whoever opens it next. */
   noteLost(): Promise<void> {
     return this.#queue.writeLast(lostName, Uint8Array.of(1))

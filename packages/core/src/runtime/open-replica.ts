@@ -260,8 +260,8 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     this.#onChanged()
     this.#watchSpace()
     const { storage, transport, partition, orphans } = this.#options
-    if (orphans === 'ignore' || transport.mayVote === false || storage.watchOrphans === undefined || this.#closed)
-      return
+    if (orphans === 'ignore' || transport.mayVote === false || storage.watchOrphans === undefined) return
+    if (this.#closed || this.#engine.state.kind === 'failed') return
     const scope = { room: transport.room, partition }
     this.#stopWatchingOrphans = storage.watchOrphans(scope, (orphan) => this.#orphans.adopt(orphan))
   }
@@ -350,10 +350,9 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     const storage = this.#storage
     if (storage === null || before.state.kind !== 'failed') return
     const { error } = before.state
-    const isOnlyVoter = before.members.voters.every((id) => id === before.self)
-    if (isOnlyVoter && Number(error.details['epoch']) <= before.epoch) {
-      // the list is not an old one, and nobody can let a new one in: what is here is for the owner to judge
+    if (!before.givesDiskUp) {
       this.#failedForGood = true
+      void this.#endHosting()
       await storage.close()
       return
     }
@@ -377,6 +376,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       this.#options.logger?.warn('no new replica could be opened', { reason: String(failure) })
       this.#replacing = false
       this.#failedForGood = true
+      void this.#endHosting()
     }
     this.#onChanged()
   }
@@ -654,8 +654,9 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   #onChanged(): void {
     const engine = this.#engine
     if (engine === null) return
-    if (engine.state.kind === 'failed' && isLostDisk(engine.state.error) && !this.#closed && !this.#failedForGood) {
-      if (!this.#replacing) this.#replacement = this.#replaceEngine(engine)
+    if (engine.state.kind === 'failed' && !this.#closed) {
+      if (!isLostDisk(engine.state.error)) void this.#endHosting()
+      else if (!this.#replacing && !this.#failedForGood) this.#replacement = this.#replaceEngine(engine)
     }
     this.#eraseLostDisks()
     const known = this.#replacing || this.#lostDisks.length > 0 ? this.#statusWithout(engine) : statusOf(engine)
@@ -809,19 +810,23 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       }
       check()
     })
-    await this.#closeRest()
+    // beside each other: a hosted one may wait for a page that stands still
+    const rest = this.#closeRest()
     const { isInPlace } = engine
     await engine.erase()
     for (const { storage } of this.#lostDisks.splice(0)) await (isInPlace ? storage.erase() : storage.close())
+    await rest
     this.#onChanged()
   }
 
   async close(): Promise<void> {
     try {
-      await this.#closeRest()
+      const rest = this.#closeRest()
       await this.#replacement
       await this.#engine?.close()
       await this.#storage?.close() // where the engine failed, and left it to its owner
+      this.#onChanged()
+      await rest
     } finally {
       await Promise.allSettled(this.#lostDisks.splice(0).map(({ storage }) => storage.close()))
       this.#onChanged()
@@ -831,8 +836,13 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   /** What is here beside the replica itself. */
   async #closeRest(): Promise<void> {
     this.#closed = true
-    this.#stopWatchingOrphans?.()
     this.#stopSpaceTimer?.()
+    await this.#endHosting()
+  }
+
+  /** Nor adopts any more: a replica that failed has no page either, and is for whoever opens it again. */
+  async #endHosting(): Promise<void> {
+    this.#stopWatchingOrphans?.()
     await this.#orphans.close()
   }
 

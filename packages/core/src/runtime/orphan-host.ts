@@ -20,14 +20,15 @@ export interface OrphanHostOptions {
 
 /** Between two tries to get out of the member list. */
 const leaveMs = 1_000
-/** After one that could not be run, the next waits: it may be the same. Doubled with each failure in a row, up to … */
+/** One that could not be run waits when it is offered again. Doubled with each of its failures in a row, up to … */
 const failedMs = 1_000
 const failuresMax = 6
 
 export class OrphanHost {
   readonly #options: OrphanHostOptions
   readonly #hosted = new Set<HostedReplica>()
-  #failures = 0
+  /** By slot. */
+  readonly #failures = new Map<number, number>()
   #closed = false
 
   constructor(options: OrphanHostOptions) {
@@ -44,9 +45,12 @@ export class OrphanHost {
       void orphan.storage.close()
       return
     }
-    const waitMs = this.#failures === 0 ? 0 : failedMs * 2 ** this.#failures
+    const { slot } = orphan
+    const failures = this.#failures.get(slot) ?? 0
+    const waitMs = failures === 0 ? 0 : failedMs * 2 ** failures
     const hosted = new HostedReplica(orphan, this.#options, waitMs, (how) => {
-      this.#failures = how === 'failed' ? Math.min(this.#failures + 1, failuresMax) : 0
+      if (how === 'failed') this.#failures.set(slot, Math.min(failures + 1, failuresMax))
+      else this.#failures.delete(slot)
       this.#hosted.delete(hosted)
       this.#options.onChanged()
     })
@@ -133,15 +137,15 @@ class HostedReplica {
     const engine = this.#engine
     if (engine === null || this.#ended !== null) return
     const { state } = engine
-    if (state.kind === 'failed') void this.#end('failed', () => this.#giveUp(engine, state.error))
+    if (state.kind === 'failed') void this.#end('failed', () => this.#giveUp(engine))
     else if (engine.role === 'none' && engine.hasLeft && (engine.removed || this.#leaving)) {
       void this.#end('well', () => engine.erase())
     }
   }
 
-  async #giveUp(engine: Engine, { code }: WepaxosError): Promise<void> {
+  async #giveUp(engine: Engine): Promise<void> {
     try {
-      if (code === 'DamagedStorage') await engine.noteLost()
+      if (engine.givesDiskUp) await engine.noteLost()
     } finally {
       await this.#orphan.storage.close()
     }

@@ -168,7 +168,7 @@ class SlotWatch {
       await storage.close()
       return 'wanted'
     }
-    const orphan: Orphan = { storage, onWanted: null }
+    const orphan: Orphan = { storage, slot: this.#slot, onWanted: null }
     lock.isSpare = () => orphan.onWanted !== null
     lock.onWanted = () => {
       if (orphan.onWanted === null) return false

@@ -393,6 +393,27 @@ describe('a database that others keep', () => {
     expect([...(await (await openHere(name)).read()).meta.keys()]).toEqual(['unsealed', 'x'])
   })
 
+  test('is passed over where another one with state is free', async () => {
+    const name = freshName()
+    const storage = await openHere(name)
+    const second = await openHere(name)
+    await second.write(named('second'))
+    await second.close()
+    await storage.close()
+    sessionStorage.clear()
+    const older = unwrap(await rawDatabase(name))
+    const stuck = older.transaction('meta', 'readwrite')
+    let over = false
+    const goOn = () => {
+      if (!over) stuck.objectStore('meta').get('x').onsuccess = goOn
+    }
+    goOn()
+    cleanUps.push(() => {
+      over = true
+    })
+    expect(await nameIn(await indexedDbStorage({ name, blockedMs: 50 }).open(scope))).toBe('second')
+  })
+
   test('under a transaction that never ends: open does not hang, and says blocked', async () => {
     const name = freshName()
     await (await openHere(name)).close()

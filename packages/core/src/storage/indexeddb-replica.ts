@@ -379,9 +379,11 @@ export class IndexedDbReplica implements Storage {
     return new Promise((resolve, reject) => {
       const blocked = () =>
         reject(this.#failureOf('blocked', 'is held open by another page: it was emptied, and is deleted only later'))
-      deleteDB(databaseName, { blocked }).then(resolve, (error) =>
-        reject(failed('was not deleted', databaseName, error)),
-      )
+      // A frozen page does not answer, and a browser that waits for its answer does not say that it is blocked.
+      const timer = setTimeout(blocked, this.#settings.blockedMs)
+      deleteDB(databaseName, { blocked })
+        .then(resolve, (error) => reject(failed('was not deleted', databaseName, error)))
+        .finally(() => clearTimeout(timer))
     })
   }
 

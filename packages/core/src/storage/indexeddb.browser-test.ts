@@ -335,6 +335,27 @@ describe('what is taken away', () => {
     expect(await heldLocks()).not.toContain(slotName(name, 0))
   })
 
+  test('erasing while a frozen page holds it open fails too: that page does not answer, so the browser never says blocked', async () => {
+    const name = freshName()
+    const storage = await indexedDbStorage({ name, blockedMs: 50 }).open(scope)
+    const { deleteDatabase } = indexedDB
+    const silent = (databaseName: string) => {
+      const request = Reflect.apply(deleteDatabase, indexedDB, [databaseName])
+      const listen = request.addEventListener.bind(request)
+      request.addEventListener = (type: string, ...rest: [EventListener]) => {
+        if (type !== 'blocked') listen(type, ...rest)
+      }
+      return request
+    }
+    const other = await openDB(slotName(name, 0))
+    cleanUps.push(() => other.close())
+    Object.defineProperty(indexedDB, 'deleteDatabase', { value: silent, configurable: true })
+    cleanUps.push(() => Reflect.deleteProperty(indexedDB, 'deleteDatabase'))
+    await expect(storage.erase()).rejects.toMatchObject({ code: 'StorageFailed', details: { reason: 'blocked' } })
+    await storage.close()
+    expect(await heldLocks()).not.toContain(slotName(name, 0))
+  })
+
   test('a page without Web Locks gets NotSupported', async () => {
     Object.defineProperty(navigator, 'locks', { value: undefined, configurable: true })
     cleanUps.push(() => Reflect.deleteProperty(navigator, 'locks'))

@@ -115,6 +115,7 @@ async function takeReplica(slots: ReplicaSlots, settings: WatchSettings): Promis
   /** A free slot with a database and nothing in it: the place for a new replica, when no other is found. */
   let spare: IndexedDbReplica | undefined
   const taken = new Set<number>()
+  let blocked: unknown
   try {
     const stored = (await slots.stored()) ?? Array.from({ length: probedSlots }, (_, slot) => slot)
     const remembered = slots.remembered()
@@ -126,7 +127,15 @@ async function takeReplica(slots: ReplicaSlots, settings: WatchSettings): Promis
         taken.add(slot)
         continue
       }
-      const replica = await IndexedDbReplica.open(slots, lock, settings, 'existing')
+      let replica: IndexedDbReplica | undefined
+      try {
+        replica = await IndexedDbReplica.open(slots, lock, settings, 'existing')
+      } catch (error) {
+        // A page that stands still keeps it from being deleted, or upgraded. Another one with state does as well.
+        if (slot === remembered || !isBlocked(error)) throw error
+        blocked ??= error
+        continue
+      }
       if (replica?.hasState) {
         await spare?.close()
         return replica
@@ -149,6 +158,8 @@ async function takeReplica(slots: ReplicaSlots, settings: WatchSettings): Promis
       }
       await replica?.close()
     }
+    // What is there is not known: a new replica beside it may wait for it for ever.
+    if (blocked !== undefined) throw blocked
     for (let slot = 0; slot < slotsMax; slot += 1) {
       if (slot === spare?.slot) return spare
       if (taken.has(slot)) continue
@@ -166,6 +177,10 @@ async function takeReplica(slots: ReplicaSlots, settings: WatchSettings): Promis
   throw new WepaxosError('StorageInUse', `all ${slotsMax} replicas of this partition are in use by other tabs`, {
     slotsMax,
   })
+}
+
+function isBlocked(error: unknown): boolean {
+  return error instanceof WepaxosError && error.details['reason'] === 'blocked'
 }
 
 /** Waits for the lock of the slot that was this tab's, which the page before it, or a page that took it in, may give back. */

@@ -96,6 +96,8 @@ export interface StorageProvider {
 /** A stored replica that lost its owner, in the hands of another. */
 export interface Orphan {
   readonly storage: Storage
+  /** Which of the scope's replicas it is: the same number whenever it is offered. */
+  readonly slot: number
   /** Called when the page that owned it is back and asks for it. Who can, closes the storage soon: then that page gets it. */
   onWanted: (() => void) | null
 }
