@@ -136,6 +136,18 @@ export function describeOrphans(makeDisk: () => Promise<SharedDisk>): void {
       expect((await namesAdoptedBy([watching])).sort()).toEqual(['one', 'three', 'two'])
     })
 
+    test('each has a number of its own, which is the same whenever it is given to somebody', async () => {
+      const disk = await makeDisk()
+      const first = await watcher(disk)
+      await (await pageWith(disk, 'one', 'two')).die()
+      const [one, two] = [await first.next(), await first.next()]
+      expect(one.slot).not.toBe(two.slot)
+      first.stop()
+      await one.storage.close()
+      const second = await watcher(disk)
+      expect((await second.next()).slot).toBe(one.slot)
+    })
+
     test('a wanted replica comes back to its page when the adopter closes it, and stays there', async () => {
       const disk = await makeDisk()
       const watching = await watcher(disk)
