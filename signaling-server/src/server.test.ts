@@ -1,5 +1,7 @@
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { startServerProcess } from '../testing/server-process.ts'
 import { joinedPeer, openPeer, openTcp, peerId, roomId, startServer, TestPeer, upgradeText } from './fixtures.ts'
 import { createSignalingServer } from './server.ts'
 
@@ -163,6 +165,29 @@ describe('bad input', () => {
     expect(await ended).toContain('101 Switching Protocols')
     expect(running.server.metrics.refusals('bad-frame')).toBe(1)
     await joinedPeer(running.url, 'a', 'ada')
+  })
+
+  it('whatever a client asks for before it resets the connection, the process goes on', async () => {
+    const running = await startServerProcess(['--address-connects-per-minute', '1000'])
+    onTestFinished(() => running.kill('SIGKILL'))
+    const texts = {
+      'a path that is not served': upgradeText.replace('GET /', 'GET /other'),
+      'no subprotocol': upgradeText.replace(/Sec-WebSocket-Protocol.*\r\n/, ''),
+      'a WebSocket': upgradeText,
+      'plain HTTP': 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n',
+      'no HTTP': '\u0016\u0003\u0001 no HTTP\r\n\r\n',
+    }
+    for (const [name, text] of Object.entries(texts)) {
+      for (let times = 0; times < 10; times++) {
+        const { socket, ended } = openTcp({ ...running, host: '127.0.0.1' })
+        await once(socket, 'connect')
+        socket.write(text)
+        socket.resetAndDestroy()
+        await ended
+      }
+      const health = fetch(`http://127.0.0.1:${running.port}/healthz`)
+      expect([name, await health.then(({ status }) => status, String)]).toEqual([name, 200])
+    }
   })
 
   it('text that is no HTTP ends that connection only', async () => {

@@ -264,14 +264,12 @@ class WebSocketSignalingServer implements SignalingServer {
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const path = pathOf(request)
     const isTopics = this.options.yWebrtcPath !== '' && path === this.options.yWebrtcPath
-    if (!isTopics && path !== this.options.path) {
-      // On a caller's server other upgrades are others' business.
-      if (this.#ownsHttp) refuseUpgrade(socket, '404 Not Found', 'no WebSocket on this path')
-      return
-    }
-    // Until the WebSocket has it: a socket that breaks without a listener would end the process.
-    const onError = () => socket.destroy()
-    socket.on('error', onError)
+    const isServed = isTopics || path === this.options.path
+    // On a caller's server other upgrades are others' business.
+    if (!isServed && !this.#ownsHttp) return
+    // Ahead of all else, and for good: Node took its own listener away, and an error without one would end the process.
+    socket.on('error', () => socket.destroy())
+    if (!isServed) return refuseUpgrade(socket, '404 Not Found', 'no WebSocket on this path')
     if (!isTopics && !namesProtocol(request)) {
       this.metrics.refused('no-subprotocol')
       return refuseUpgrade(socket, '400 Bad Request', `the subprotocol ${signalingProtocol} is needed`)
@@ -285,7 +283,6 @@ class WebSocketSignalingServer implements SignalingServer {
       () => false,
     )
     const refusal = isWithinRate ? this.#refusalOf(address, origin) : 'too-many-connects'
-    socket.off('error', onError)
     if (refusal !== undefined) return this.#refuse(refusal, address, request, socket, head)
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       const makeOwner = isTopics
@@ -315,10 +312,7 @@ class WebSocketSignalingServer implements SignalingServer {
   #refuse(error: FatalErrorCode, address: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.metrics.refused(error)
     this.#log({ event: 'refused', level: 'debug', reason: error, address })
-    if (this.#refusing.size >= refusingMax) {
-      socket.on('error', () => socket.destroy())
-      return refuseUpgrade(socket, '503 Service Unavailable', error)
-    }
+    if (this.#refusing.size >= refusingMax) return refuseUpgrade(socket, '503 Service Unavailable', error)
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       this.#refusing.add(webSocket)
       webSocket.on('error', () => webSocket.terminate())
@@ -418,6 +412,7 @@ function namesProtocol(request: IncomingMessage): boolean {
   return offered.split(',').some((name) => name.trim() === signalingProtocol)
 }
 
+/** For a socket whose errors are listened to. */
 function refuseUpgrade(socket: Duplex, status: string, body: string): void {
   const head = `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\n`
   socket.once('finish', () => socket.destroy())
