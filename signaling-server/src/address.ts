@@ -42,7 +42,8 @@ export function addressKey(address: string): string {
   return `${network.join(':')}::/64`
 }
 
-function isTrusted(address: string, proxies: BlockList): boolean {
+/** Whether it is one of the proxies that the operator named. */
+export function isTrusted(address: string, proxies: BlockList): boolean {
   const key = addressKey(address)
   return isIP(key) === 4 ? proxies.check(key, 'ipv4') : isIP(address) === 6 && proxies.check(address, 'ipv6')
 }

@@ -170,6 +170,12 @@ export const optionTable = {
   messagesBurst: integer(60, 1, 100_000, 'messages from one socket at once'),
   addressSocketsMax: integer(20, 1, 100_000, 'open sockets of one IPv4 address or one IPv6 /64'),
   addressConnectsPerMinute: integer(30, 1, 1_000_000, 'new sockets a minute of one IPv4 address or one IPv6 /64'),
+  addressSpareConnections: integer(
+    20,
+    1,
+    100_000,
+    'connections of one address beyond its sockets, for health checks and refusals (proxies: no limit)',
+  ),
   roomSocketsMax: integer(32, 2, 10_000, 'sockets in one room (or y-webrtc topic)'),
   socketsMax: integer(5_000, 1, 1_000_000, 'sockets in all'),
   roomsMax: integer(2_000, 1, 1_000_000, 'rooms in all, and as many y-webrtc topics'),

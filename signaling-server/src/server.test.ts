@@ -353,6 +353,15 @@ describe('HTTP', () => {
       expect(line).toMatch(/^(# (HELP|TYPE) .+|[a-z_]+(\{[^}]+\})? [0-9]+)$/)
   })
 
+  it('is answered once a connection, so that idle ones take no place of peers', async () => {
+    const running = await startServer({ headersTimeoutMs: 60_000 })
+    for (const path of ['/healthz', '/nothing']) {
+      const { socket, ended } = openTcp(running)
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n`)
+      expect(await ended).toContain('\r\nconnection: close\r\n')
+    }
+  })
+
   it("lives on a caller's own server, beside its requests and its other upgrades", async () => {
     const http = createServer((request, response) => {
       if (!running.server.handleRequest(request, response)) response.end('mine')

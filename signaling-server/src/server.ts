@@ -3,10 +3,11 @@
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { RateLimiterMemory } from 'rate-limiter-flexible'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { addressKey, clientAddress, proxyList } from './address.ts'
+import { addressKey, clientAddress, isTrusted, proxyList } from './address.ts'
 import type { Authorize } from './authorize.ts'
 import { Connection, type ConnectionContext } from './connection.ts'
 import { GuardedSocket, type SocketOwner } from './guarded-socket.ts'
@@ -90,7 +91,9 @@ class WebSocketSignalingServer implements SignalingServer {
   /** Those of the sockets that speak wire v1. */
   readonly #peers = new Map<GuardedSocket, Connection>()
   readonly #refusing = new Set<WebSocket>()
-  readonly #socketsByAddress = new Map<string, number>()
+  readonly #socketsByAddress = new AddressCounts()
+  /** Whatever is spoken over them. Only on an own server, and without those of proxies, who bring many clients. */
+  readonly #connectionsByAddress = new AddressCounts()
   readonly #connects: RateLimiterMemory
   readonly #proxies: ReturnType<typeof proxyList>
   readonly #origins: ReadonlySet<string>
@@ -240,6 +243,8 @@ class WebSocketSignalingServer implements SignalingServer {
       maxHeaderSize: 8_192,
     }
     const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+      // Connections that wait for another request would fill the spare ones. (maxRequestsPerSocket says so and closes none.)
+      response.setHeader('connection', 'close')
       if (!this.handleRequest(request, response)) answer(response, 404, 'not found\n')
     }
     const server =
@@ -247,7 +252,23 @@ class WebSocketSignalingServer implements SignalingServer {
         ? createServer(timeouts, onRequest)
         : createTls({ ...timeouts, ...readCertificate(cert, key), handshakeTimeout: headersTimeoutMs }, onRequest)
     server.maxConnections = socketsMax + spareConnections
+    server.on('connection', (socket: Socket) => this.#onConnection(socket))
     return server
+  }
+
+  #onConnection(socket: Socket): void {
+    const remote = socket.remoteAddress ?? ''
+    if (isTrusted(remote, this.#proxies)) return
+    const address = addressKey(remote)
+    const { addressSocketsMax, addressSpareConnections } = this.options
+    if (this.#connectionsByAddress.of(address) >= addressSocketsMax + addressSpareConnections) {
+      this.metrics.refused('too-many-connections')
+      this.#log({ event: 'refused', level: 'debug', reason: 'too-many-connections', address })
+      socket.destroy()
+      return
+    }
+    this.#connectionsByAddress.add(address, 1)
+    socket.once('close', () => this.#connectionsByAddress.add(address, -1))
   }
 
   #startHttp(): Promise<void> {
@@ -289,7 +310,7 @@ class WebSocketSignalingServer implements SignalingServer {
         ? (own: GuardedSocket) => new TopicConnection(this.#topics, own, tokenOf(request))
         : (own: GuardedSocket) => this.#createPeer(own)
       this.#sockets.add(new GuardedSocket(this.#context, webSocket, { address, origin }, makeOwner))
-      this.#socketsByAddress.set(address, this.#socketsOf(address) + 1)
+      this.#socketsByAddress.add(address, 1)
       this.metrics.add('sockets_accepted_total')
     })
   }
@@ -303,7 +324,7 @@ class WebSocketSignalingServer implements SignalingServer {
   #refusalOf(address: string, origin: string | undefined): FatalErrorCode | undefined {
     if (this.#state !== 'listening') return 'draining'
     if (this.#sockets.size >= this.options.socketsMax) return 'server-full'
-    if (this.#socketsOf(address) >= this.options.addressSocketsMax) return 'too-many-sockets'
+    if (this.#socketsByAddress.of(address) >= this.options.addressSocketsMax) return 'too-many-sockets'
     if (this.#origins.size > 0 && (origin === undefined || !this.#origins.has(origin))) return 'origin-refused'
     return undefined
   }
@@ -322,16 +343,10 @@ class WebSocketSignalingServer implements SignalingServer {
     })
   }
 
-  #socketsOf(address: string): number {
-    return this.#socketsByAddress.get(address) ?? 0
-  }
-
   #onClosed(socket: GuardedSocket): void {
     this.#sockets.delete(socket)
     this.#peers.delete(socket)
-    const left = this.#socketsOf(socket.address) - 1
-    if (left > 0) this.#socketsByAddress.set(socket.address, left)
-    else this.#socketsByAddress.delete(socket.address)
+    this.#socketsByAddress.add(socket.address, -1)
     if (this.#sockets.size > 0) return
     for (const resolve of this.#whenEmpty.splice(0)) resolve()
   }
@@ -363,6 +378,21 @@ class WebSocketSignalingServer implements SignalingServer {
       })
     }
     this.#log({ event: 'closed', level: 'info' })
+  }
+}
+
+/** How many each address has; none takes no memory. */
+class AddressCounts {
+  readonly #counts = new Map<string, number>()
+
+  of(address: string): number {
+    return this.#counts.get(address) ?? 0
+  }
+
+  add(address: string, change: 1 | -1): void {
+    const count = this.of(address) + change
+    if (count > 0) this.#counts.set(address, count)
+    else this.#counts.delete(address)
   }
 }
 
