@@ -159,7 +159,9 @@ describe.skipIf(redisBinary === undefined)(
       const { east, west } = await twoServers({ roomSocketsMax: 2 })
       await joinedPeer(east.url, 'a', 'ada')
       expect(await refusalOf(west.url, 'a', 'ada')).toEqual({ code: 4409, reason: 'id-in-use' })
-      expect(await refusalOf(west.url, 'a', 'ada', { resume: 'guessed' })).toMatchObject({ code: 4409 })
+      expect(await refusalOf(west.url, 'a', 'ada', { resume: 'guessed-and-guessed-wrong' })).toMatchObject({
+        code: 4409,
+      })
       await joinedPeer(west.url, 'a', 'bob')
       expect(await refusalOf(east.url, 'a', 'cyd')).toEqual({ code: 1013, reason: 'room-full' })
       expect(await refusalOf(west.url, 'a', 'cyd')).toEqual({ code: 1013, reason: 'room-full' })

@@ -105,7 +105,7 @@ describe('a resume token', () => {
     await watcher.expect('peer-joined')
     const hello = { type: 'hello', room: roomId('a'), id: ada }
     const thief = await openPeer(url)
-    thief.say({ ...hello, resume: 'guessed' })
+    thief.say({ ...hello, resume: 'guessed-and-guessed-wrong' })
     expect(await thief.expect('error')).toMatchObject({ code: 'id-in-use' })
     expect(await thief.closed).toEqual({ code: 4409, reason: 'id-in-use' })
 
@@ -118,10 +118,30 @@ describe('a resume token', () => {
     expect(await owner.join('a', 'ada', { resume: welcome.resume })).toMatchObject({ peers: [bob] })
   })
 
-  it('of a server that was started anew since then does not stand in the way', async () => {
+  it("of the peer's own making brings it back when its welcome was lost, at once", async () => {
+    const { url } = await startServer()
+    const resume = 'made-by-the-peer-itself'
+    const { peer: watcher } = await joinedPeer(url, 'a', 'bob')
+    // What its welcome says is not used: it might as well have got lost.
+    const lost = await openPeer(url)
+    await lost.join('a', 'ada', { resume })
+    const back = await openPeer(url)
+    expect(await back.join('a', 'ada', { resume })).toMatchObject({ peers: [bob], resume })
+    expect((await lost.closed).code).toBe(4409)
+    await watcher.expect('peer-joined')
+    expect(await watcher.expect('peer-left')).toMatchObject({ id: ada, reason: 'replaced' })
+    await watcher.expect('peer-joined')
+    back.socket.terminate()
+    await watcher.expect('peer-left')
+    const again = await openPeer(url)
+    expect(await again.join('a', 'ada', { resume })).toMatchObject({ peers: [bob], resume })
+  })
+
+  it('of a server that was started anew since then is good at the new one', async () => {
     const { url } = await startServer()
     const peer = await openPeer(url)
-    expect(await peer.join('a', 'ada', { resume: 'from-an-earlier-process' })).toMatchObject({ you: ada })
+    const resume = 'from-an-earlier-process'
+    expect(await peer.join('a', 'ada', { resume })).toMatchObject({ you: ada, resume })
   })
 })
 

@@ -5,6 +5,8 @@ import { SignalingClient, type SignalingToken } from './signaling-client.ts'
 
 const [ana, bo, cleo] = ['ana-ana-ana-ana-', 'bo-bo-bo-bo-bo-bo', 'cleo-cleo-cleo-c'] as const
 const room = 'room-room-room-room'
+/** 18 random bytes. */
+const ownToken = expect.stringMatching(/^[A-Za-z0-9_-]{24}$/)
 
 function client(random?: () => number, token?: SignalingToken) {
   const clock = new ManualClock(random)
@@ -49,7 +51,7 @@ describe('the signaling client', () => {
     const { signaling, heard, last } = client()
     expect(last().sent).toEqual([])
     last().open()
-    expect(last().sent).toEqual([{ type: 'hello', room, id: ana }])
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: ownToken }])
     expect(signaling.state).toBe('connecting')
     last().say({ type: 'welcome', you: ana, peers: [bo, ana, 'x', 5], resume: 'token' })
     expect(heard).toEqual(['open', { welcome: [bo] }])
@@ -79,7 +81,7 @@ describe('the signaling client', () => {
     },
   )
 
-  it('comes back after each break, with its resume token, waiting longer each time up to 4 s', async () => {
+  it('comes back after each break, with the resume token of the welcome, waiting longer each time up to 4 s', async () => {
     const { clock, sockets, last, welcome } = client(() => 0.999999)
     welcome()
     const waits: number[] = []
@@ -93,6 +95,22 @@ describe('the signaling client', () => {
     expect(waits).toEqual([250, 500, 1_000, 2_000, 4_000, 4_000, 4_000, 4_000])
     last().open()
     expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: 'token' }])
+  })
+
+  it('shows the same token of its own until a welcome comes, and no other client shows it', async () => {
+    const { clock, last } = client()
+    const shown: unknown[] = []
+    for (let hellos = 0; hellos < 3; hellos += 1) {
+      last().open()
+      shown.push(last().sent[0]?.['resume'])
+      last().end(1006)
+      await clock.advance(4_000)
+    }
+    const other = client()
+    other.last().open()
+    shown.push(other.last().sent[0]?.['resume'])
+    expect(shown).toEqual([ownToken, shown[0], shown[0], ownToken])
+    expect(shown[3]).not.toBe(shown[0])
   })
 
   it('takes a random part off each wait, so that clients do not come back together', async () => {
@@ -246,7 +264,7 @@ describe('the signaling client', () => {
     answers[0]?.('first')
     await settle()
     welcome()
-    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, token: 'first' }])
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: ownToken, token: 'first' }])
     last().end(1006)
     await clock.advance(250)
     expect(asked).toEqual([room, room])

@@ -1,6 +1,7 @@
 // The client's end of signaling wire v1: a WebSocket that comes back for as long as the room is open. It carries opaque
 // payloads between ids; links that are open do not notice when it goes.
 import type { Logger } from '@wepaxos/core'
+import { randomText } from './base64url.ts'
 import { backoffMs, type Clock } from './clock.ts'
 import { decodeIceServers, type NamedIceServer } from './ice-servers.ts'
 
@@ -65,13 +66,16 @@ const defaultLimits = { messagesPerSecond: 20, messagesBurst: 60 }
 /** How much of the limits is used: the server's clock is not ours, and its pings count too. */
 const limitShare = 0.75
 const waitingMax = 1_000
+/** Of the token by which the server knows us again. */
+const resumeBytes = 18
 const idPattern = /^[A-Za-z0-9_-]{16,64}$/
 
 export class SignalingClient {
   readonly #options: SignalingClientOptions
   #state: SignalingState = 'connecting'
   #socket: SignalingSocket | undefined
-  #resume: string | undefined
+  /** Its own from the first hello on: a server that took us in knows us again, also when its welcome did not come. */
+  #resume = randomText(resumeBytes)
   #failures = 0
   /** Of those, in a row, the ones in which the server said no. */
   #refusals = 0
@@ -179,8 +183,8 @@ export class SignalingClient {
 
   #hello(socket: SignalingSocket, token: string | undefined): void {
     const { room, id } = this.#options
-    const resume = this.#resume === undefined ? {} : { resume: this.#resume }
-    socket.send(JSON.stringify({ type: 'hello', room, id, ...resume, ...(token === undefined ? {} : { token }) }))
+    const hello = { type: 'hello', room, id, resume: this.#resume }
+    socket.send(JSON.stringify(token === undefined ? hello : { ...hello, token }))
   }
 
   #onText(data: unknown): void {
@@ -193,6 +197,7 @@ export class SignalingClient {
       case 'welcome': {
         const { peers, resume, limits } = message
         if (this.#state === 'open' || !Array.isArray(peers)) return
+        // A server from before peers made their own gives another.
         if (typeof resume === 'string') this.#resume = resume
         this.#cancelTimer()
         this.#welcomedAtMs = clock.now()
