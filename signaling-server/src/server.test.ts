@@ -70,6 +70,10 @@ describe('a room', () => {
     expect(await watcher.expect('peer-left')).toMatchObject({ id: ada, reason: 'left' })
     lost.socket.terminate()
     expect(await watcher.expect('peer-left')).toMatchObject({ id: bob, reason: 'gone' })
+    const { peer: backSoon } = await joinedPeer(url, 'a', 'cyd')
+    await watcher.expect('peer-joined')
+    backSoon.socket.close(4000)
+    expect(await watcher.expect('peer-left')).toMatchObject({ id: peerId('cyd'), reason: 'gone' })
   })
 
   it('answers a ping', async () => {

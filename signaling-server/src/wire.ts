@@ -70,8 +70,9 @@ export interface IceServer {
 }
 
 /**
- * `left`: it closed its socket politely. `gone`: the connection broke. `replaced`: its newer socket follows at once in a
- * peer-joined. `removed`: the server ended it.
+ * `left`: it closed its socket with 1000 or 1001, and its id is free. `gone`: the connection broke, or it closed it with
+ * another code because it means to come back. `replaced`: its newer socket follows at once in a peer-joined. `removed`: the
+ * server ended it.
  */
 export type LeaveReason = 'gone' | 'left' | 'removed' | 'replaced'
 const leaveReasons: readonly string[] = ['gone', 'left', 'removed', 'replaced'] satisfies LeaveReason[]

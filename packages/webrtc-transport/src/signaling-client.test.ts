@@ -1,16 +1,26 @@
 import { describe, expect, it } from 'vitest'
 import { ManualClock, settle } from '../testing/manual-clock.ts'
 import { MemorySocket } from '../testing/memory-signaling.ts'
-import { SignalingClient, type SignalingToken } from './signaling-client.ts'
+import { SignalingClient, type SignalingEvents, type SignalingToken } from './signaling-client.ts'
 
 const [ana, bo, cleo] = ['ana-ana-ana-ana-', 'bo-bo-bo-bo-bo-bo', 'cleo-cleo-cleo-c'] as const
 const room = 'room-room-room-room'
 /** 18 random bytes. */
 const ownToken = expect.stringMatching(/^[A-Za-z0-9_-]{24}$/)
 
-function client(random?: () => number, token?: SignalingToken) {
+/** Remembers with which code it was closed from this end. */
+class ClosableSocket extends MemorySocket {
+  closedWith: number | undefined
+
+  override close(code?: number): void {
+    this.closedWith ??= code
+    super.close()
+  }
+}
+
+function client(random?: () => number, token?: SignalingToken, onSignal?: SignalingEvents['onSignal']) {
   const clock = new ManualClock(random)
-  const sockets: MemorySocket[] = []
+  const sockets: ClosableSocket[] = []
   const heard: unknown[] = []
   const iceServers: unknown[] = []
   const signaling = new SignalingClient({
@@ -20,7 +30,7 @@ function client(random?: () => number, token?: SignalingToken) {
     token,
     clock,
     createSocket: () => {
-      const socket = new MemorySocket()
+      const socket = new ClosableSocket()
       sockets.push(socket)
       return socket
     },
@@ -30,7 +40,7 @@ function client(random?: () => number, token?: SignalingToken) {
       onWelcome: (peers) => heard.push({ welcome: peers }),
       onPeerJoined: (peer) => heard.push({ joined: peer }),
       onPeerLeft: (peer) => heard.push({ left: peer }),
-      onSignal: (from, data) => heard.push({ from, data }),
+      onSignal: onSignal ?? ((from, data) => heard.push({ from, data })),
     },
   })
   signaling.start()
@@ -69,17 +79,36 @@ describe('the signaling client', () => {
     expect(last().sent.at(-1)).toEqual({ type: 'signal', to: cleo, data: 'payload' })
   })
 
-  it.each([['no json'], ['[]'], ['null'], ['{"type":"signal","from":7}'], ['{"type":"welcome","peers":5}'], ['{}']])(
-    'does nothing about %s',
-    (text) => {
-      const { heard, last, welcome, signaling } = client()
-      welcome()
-      heard.length = 0
-      last().say(text)
-      expect(heard).toEqual([])
-      expect(signaling.state).toBe('open')
-    },
-  )
+  it.each([
+    ['no json'],
+    ['[]'],
+    ['null'],
+    ['{"type":"signal","from":7}'],
+    ['{"type":"error","code":{"toString":1,"valueOf":1}}'],
+    ['{"type":"welcome","peers":5}'],
+    ['{}'],
+  ])('does nothing about %s', (text) => {
+    const { heard, last, welcome, signaling } = client()
+    welcome()
+    heard.length = 0
+    last().say(text)
+    expect(heard).toEqual([])
+    expect(signaling.state).toBe('open')
+  })
+
+  it('gives up a connection over which comes what nobody can make use of, and comes back later', async () => {
+    const { signaling, clock, sockets, last, welcome } = client(undefined, undefined, () => {
+      throw new TypeError('this is no payload')
+    })
+    welcome()
+    last().say({ type: 'signal', from: bo, data: null })
+    expect([signaling.state, last().closedWith]).toEqual(['connecting', 4_000])
+    expect(signaling.lastProblem).toBe('a message of the server failed: this is no payload')
+    await clock.advance(15_000)
+    expect(sockets).toHaveLength(2)
+    welcome()
+    expect(signaling.state).toBe('open')
+  })
 
   it('comes back after each break, with the resume token of the welcome, waiting longer each time up to 4 s', async () => {
     const { clock, sockets, last, welcome } = client(() => 0.999999)
@@ -346,6 +375,15 @@ describe('the signaling client', () => {
     old.readyState = 1
     old.say({ type: 'peer-joined', id: cleo })
     expect(heard).toEqual([])
+  })
+
+  it('tells a server that it means to come back from one that it leaves: 4000, and 1000', async () => {
+    const { signaling, clock, sockets, welcome } = client()
+    welcome()
+    await clock.advance(21_000)
+    welcome()
+    signaling.close()
+    expect(sockets.map(({ closedWith }) => closedWith)).toEqual([4_000, 1_000])
   })
 
   it('is over for good when it is closed, with no timer left', async () => {

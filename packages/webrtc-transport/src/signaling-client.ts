@@ -66,6 +66,10 @@ const defaultLimits = { messagesPerSecond: 20, messagesBurst: 60 }
 /** How much of the limits is used: the server's clock is not ours, and its pings count too. */
 const limitShare = 0.75
 const waitingMax = 1_000
+/** The server gives the id free at once. */
+const leavesCode = 1000
+/** Any other: the server keeps the id for who shows the resume token. */
+const comesBackCode = 4000
 /** Of the token by which the server knows us again. */
 const resumeBytes = 18
 const idPattern = /^[A-Za-z0-9_-]{16,64}$/
@@ -133,7 +137,7 @@ export class SignalingClient {
   close(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#dropSocket()
+    this.#dropSocket(leavesCode)
     this.#setState('closed')
   }
 
@@ -175,7 +179,7 @@ export class SignalingClient {
     this.#socket = socket
     // Each listener asks whether this socket is still the one: a late event of an old one means nothing.
     socket.addEventListener('open', () => this.#socket === socket && this.#hello(socket, token))
-    socket.addEventListener('message', ({ data }) => this.#socket === socket && this.#onText(data))
+    socket.addEventListener('message', ({ data }) => this.#socket === socket && this.#onData(data))
     socket.addEventListener('close', ({ code, reason }) => this.#socket === socket && this.#onClose(code, reason))
     socket.addEventListener('error', () => undefined)
     this.#cancelTimer = clock.after(openTimeoutMs, () => this.#failed('no welcome in time'))
@@ -187,9 +191,19 @@ export class SignalingClient {
     socket.send(JSON.stringify(token === undefined ? hello : { ...hello, token }))
   }
 
-  #onText(data: unknown): void {
-    const message = parseMessage(data)
-    if (message === undefined) return
+  /** Whatever the server says: an error that escaped from here would end a process of Node. */
+  #onData(data: unknown): void {
+    try {
+      const message = parseMessage(data)
+      if (message !== undefined) this.#onMessage(message)
+    } catch (error) {
+      const problem = `a message of the server failed: ${error instanceof Error ? error.message : 'for no reason'}`
+      this.#options.logger?.warn('signaling: a message of the server failed', { problem })
+      if (!this.#ended) this.#failed(problem, refusedDelayMs)
+    }
+  }
+
+  #onMessage(message: Readonly<Record<string, unknown>>): void {
     const { events, id, clock } = this.#options
     this.#cancelPong?.()
     this.#cancelPong = undefined
@@ -224,10 +238,13 @@ export class SignalingClient {
       case 'signal':
         if (this.#state === 'open' && isId(message['from'])) events.onSignal(message['from'], message['data'])
         return
-      case 'error':
-        this.#serverError = `the server says ${String(message['code']).slice(0, 100)}`
-        this.#options.logger?.debug('signaling: an error from the server', { code: message['code'] })
+      case 'error': {
+        const { code } = message
+        if (typeof code !== 'string') return
+        this.#serverError = `the server says ${code.slice(0, 100)}`
+        this.#options.logger?.debug('signaling: an error from the server', { code: code.slice(0, 100) })
         return
+      }
       case 'drain': {
         const { retryAfterMs } = message
         if (typeof retryAfterMs === 'number' && retryAfterMs >= 0) this.#retryAfterMs = Math.min(retryAfterMs, 60_000)
@@ -255,7 +272,7 @@ export class SignalingClient {
   #failed(problem: string, delayMs?: number, state: SignalingState = 'connecting'): void {
     const { clock, logger } = this.#options
     if (this.#state === 'open' && clock.now() - this.#welcomedAtMs >= goodAfterMs) this.#failures = 0
-    this.#dropSocket()
+    this.#dropSocket(comesBackCode)
     this.#lastProblem = problem
     const waitMs =
       this.#retryAfterMs !== undefined
@@ -271,7 +288,7 @@ export class SignalingClient {
     this.#setState(state)
   }
 
-  #dropSocket(): void {
+  #dropSocket(code: typeof leavesCode | typeof comesBackCode): void {
     const socket = this.#socket
     this.#socket = undefined
     this.#serverError = undefined
@@ -282,7 +299,7 @@ export class SignalingClient {
     this.#cancelDrain?.()
     this.#cancelDrain = undefined
     this.#waiting.length = 0
-    socket?.close(1000)
+    socket?.close(code)
   }
 
   #setState(state: SignalingState): void {
