@@ -19,7 +19,7 @@ export function proxyList(entries: readonly string[]): BlockList {
  * the first stranger is the stranger's own invention. A hop that is no address ends the reading at the last proxy.
  */
 export function clientAddress(remote: string, forwardedFor: string | undefined, proxies: BlockList): string {
-  const hops = forwardedFor === undefined ? [] : forwardedFor.split(',').map((hop) => hop.trim())
+  const hops = forwardedFor === undefined ? [] : forwardedFor.split(',').map((hop) => withoutPort(hop.trim()))
   let address = remote
   while (isTrusted(address, proxies)) {
     const hop = hops.pop()
@@ -40,6 +40,12 @@ export function addressKey(address: string): string {
   }
   const network = groups.slice(0, 4).map((group) => group.toString(16))
   return `${network.join(':')}::/64`
+}
+
+/** Some proxies write `192.0.2.1:5678`, and `[2001:db8::1]:5678` or `[2001:db8::1]`. */
+function withoutPort(hop: string): string {
+  const [, v6, v4] = /^(?:\[([^\]]*)\](?::\d{1,5})?|([\d.]+):\d{1,5})$/.exec(hop) ?? []
+  return v6 ?? v4 ?? hop
 }
 
 /** Whether it is one of the proxies that the operator named. */
