@@ -237,6 +237,8 @@ export function readCommandLine(
     if (name === undefined) throw new OptionError(flag, 'there is no such flag (see --help)')
     const value = equals < 0 ? rest.shift() : word.slice(equals + 1)
     if (value === undefined || (equals < 0 && value.startsWith('--'))) throw new OptionError(flag, 'needs a value')
+    // Nothing at all, as a script's empty variable gives it, would take back what the environment says, such as the origins.
+    if (isNothing(name, value)) throw new OptionError(flag, 'needs a value')
     const earlier = flags.get(name)
     if (earlier !== undefined && !optionTable[name].isList) throw new OptionError(flag, 'given twice')
     flags.set(name, earlier === undefined ? value : `${earlier},${value}`)
@@ -246,6 +248,7 @@ export function readCommandLine(
     if (flag !== undefined) return { writtenAs: flagOf(name), value: optionTable[name].fromText(flag) }
     const variable = environment[variableOf(name)]
     if (variable === undefined || variable === '') return { writtenAs: name, value: undefined }
+    if (isNothing(name, variable)) throw new OptionError(variableOf(name), 'needs a value')
     return { writtenAs: variableOf(name), value: optionTable[name].fromText(variable) }
   })
   return { command: 'serve', options }
@@ -325,6 +328,12 @@ function checkTogether(options: SignalingOptions): void {
       'expected turnSecretFile and turnUrls together',
     )
   }
+}
+
+/** An empty text, or a list of nothing but commas. */
+function isNothing(name: OptionName, text: string): boolean {
+  const value = optionTable[name].fromText(text)
+  return value === '' || (Array.isArray(value) && value.length === 0)
 }
 
 function isOptionName(name: string): name is OptionName {
