@@ -13,6 +13,8 @@ type NoLimit =
   | 'yWebrtcPath'
   | 'jwtSecretFile'
   | 'jwtJwks'
+  | 'jwtIssuer'
+  | 'jwtAudience'
   | 'turnSecretFile'
   | 'turnUrls'
   | 'turnTtl'

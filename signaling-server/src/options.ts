@@ -124,6 +124,20 @@ export const optionTable = {
     'a file or an https:// URL',
     'JSON Web Key Set that signs the tokens that peers must show, as a file or an https:// URL',
   ),
+  jwtIssuer: text(
+    '',
+    /^[^\p{Cc}]{0,1000}$/u,
+    'TEXT',
+    'the text of a claim',
+    'what the tokens must have as `iss`; none given: anything',
+  ),
+  jwtAudience: text(
+    '',
+    /^[^\p{Cc}]{0,1000}$/u,
+    'TEXT',
+    'the text of a claim',
+    'what the tokens must have as `aud`, or among it; none given: anything',
+  ),
   turnSecretFile: file("file with the secret that is the TURN server's `static-auth-secret`"),
   turnUrls: list(
     (entry) => /^(?:stun|turn)s?:[^\s,]{1,500}$/.test(entry),
@@ -317,11 +331,15 @@ function resolve(
 
 /** What rows ask of each other. */
 function checkTogether(options: SignalingOptions): void {
-  const { cert, key, path, yWebrtcPath, jwtSecretFile, jwtJwks, turnSecretFile, turnUrls } = options
+  const { cert, key, path, yWebrtcPath, turnSecretFile, turnUrls } = options
+  const { jwtSecretFile, jwtJwks, jwtIssuer, jwtAudience } = options
   if ((cert === '') !== (key === ''))
     throw new OptionError(cert === '' ? 'key' : 'cert', 'expected cert and key together')
   if (yWebrtcPath === path) throw new OptionError('yWebrtcPath', 'expected another path than that of wire v1')
   if (jwtSecretFile !== '' && jwtJwks !== '') throw new OptionError('jwtJwks', 'expected it without jwtSecretFile')
+  if (jwtSecretFile === '' && jwtJwks === '' && (jwtIssuer !== '' || jwtAudience !== '')) {
+    throw new OptionError(jwtIssuer === '' ? 'jwtAudience' : 'jwtIssuer', 'expected jwtSecretFile or jwtJwks with it')
+  }
   if ((turnSecretFile === '') !== (turnUrls.length === 0)) {
     throw new OptionError(
       turnUrls.length === 0 ? 'turnSecretFile' : 'turnUrls',

@@ -401,7 +401,7 @@ function authorizeOf(options: SignalingOptions, authorize: Authorize | undefined
   if (jwtSecretFile === '' && jwtJwks === '') return authorize
   const option = jwtSecretFile === '' ? 'jwtJwks' : 'jwtSecretFile'
   if (authorize !== undefined) throw new OptionError(option, 'expected it without a hook of your own')
-  return jwtSecretFile === '' ? jwksAuthorize(jwtJwks) : secretAuthorize(jwtSecretFile)
+  return jwtSecretFile === '' ? jwksAuthorize(jwtJwks, options) : secretAuthorize(jwtSecretFile, options)
 }
 
 function turnOf({ turnSecretFile, turnUrls, turnTtl }: SignalingOptions): TurnCredentials | undefined {
