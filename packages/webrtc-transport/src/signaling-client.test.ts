@@ -5,6 +5,7 @@ import { SignalingClient, type SignalingEvents, type SignalingToken } from './si
 
 const [ana, bo, cleo] = ['ana-ana-ana-ana-', 'bo-bo-bo-bo-bo-bo', 'cleo-cleo-cleo-c'] as const
 const room = 'room-room-room-room'
+const serverToken = 'token-of-the-server-'
 /** 18 random bytes. */
 const ownToken = expect.stringMatching(/^[A-Za-z0-9_-]{24}$/)
 
@@ -51,7 +52,7 @@ function client(random?: () => number, token?: SignalingToken, onSignal?: Signal
   }
   const welcome = (fields: Record<string, unknown> = {}) => {
     last().open()
-    last().say({ type: 'welcome', you: ana, peers: [bo], resume: 'token', ...fields })
+    last().say({ type: 'welcome', you: ana, peers: [bo], resume: serverToken, ...fields })
   }
   return { signaling, clock, sockets, heard, iceServers, last, welcome }
 }
@@ -63,7 +64,7 @@ describe('the signaling client', () => {
     last().open()
     expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: ownToken }])
     expect(signaling.state).toBe('connecting')
-    last().say({ type: 'welcome', you: ana, peers: [bo, ana, 'x', 5], resume: 'token' })
+    last().say({ type: 'welcome', you: ana, peers: [bo, ana, 'x', 5], resume: serverToken })
     expect(heard).toEqual(['open', { welcome: [bo] }])
   })
 
@@ -123,7 +124,7 @@ describe('the signaling client', () => {
     }
     expect(waits).toEqual([250, 500, 1_000, 2_000, 4_000, 4_000, 4_000, 4_000])
     last().open()
-    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: 'token' }])
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: serverToken }])
   })
 
   it('shows the same token of its own until a welcome comes, and no other client shows it', async () => {
@@ -140,6 +141,16 @@ describe('the signaling client', () => {
     shown.push(other.last().sent[0]?.['resume'])
     expect(shown).toEqual([ownToken, shown[0], shown[0], ownToken])
     expect(shown[3]).not.toBe(shown[0])
+  })
+
+  it('keeps its own token where a server gives one that no server takes', async () => {
+    const { clock, last, welcome } = client()
+    welcome({ resume: 'x'.repeat(65) })
+    const [first] = last().sent
+    last().end(1006)
+    await clock.advance(250)
+    last().open()
+    expect(last().sent).toEqual([first])
   })
 
   it('takes a random part off each wait, so that clients do not come back together', async () => {
@@ -276,7 +287,7 @@ describe('the signaling client', () => {
     last().end(1006)
     await clock.advance(250)
     last().open()
-    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: 'token', token: 'shown' }])
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: serverToken, token: 'shown' }])
   })
 
   it('asks the function that gives tokens at each connect, for this room, and opens no socket before it has answered', async () => {
@@ -300,7 +311,7 @@ describe('the signaling client', () => {
     answers[1]?.('second')
     await settle()
     last().open()
-    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: 'token', token: 'second' }])
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: serverToken, token: 'second' }])
   })
 
   it.each<[string, SignalingToken, string]>([

@@ -73,6 +73,7 @@ const comesBackCode = 4000
 /** Of the token by which the server knows us again. */
 const resumeBytes = 18
 const idPattern = /^[A-Za-z0-9_-]{16,64}$/
+const resumePattern = /^[A-Za-z0-9_-]{16,64}$/
 
 export class SignalingClient {
   readonly #options: SignalingClientOptions
@@ -211,8 +212,8 @@ export class SignalingClient {
       case 'welcome': {
         const { peers, resume, limits } = message
         if (this.#state === 'open' || !Array.isArray(peers)) return
-        // A server from before peers made their own gives another.
-        if (typeof resume === 'string') this.#resume = resume
+        // A server from before peers made their own gives another. One that no server takes would keep us out for good.
+        if (typeof resume === 'string' && resumePattern.test(resume)) this.#resume = resume
         this.#cancelTimer()
         this.#welcomedAtMs = clock.now()
         this.#limits = decodeLimits(limits)
