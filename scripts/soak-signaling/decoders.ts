@@ -17,7 +17,7 @@ const decoders: readonly { readonly name: string; readonly decode: Decode; reado
     name: 'client',
     decode: decodeClientMessage,
     good: [
-      { type: 'hello', room: id, id, resume: 'r', token: 't' },
+      { type: 'hello', room: id, id, resume: id, token: 't' },
       { type: 'signal', to: id, data: { iv: 'x', ct: ['y', { z: [1] }] } },
       { type: 'ping' },
     ],

@@ -34,6 +34,19 @@ describe('clientAddress', () => {
     expect(clientAddress('127.0.0.1', '203.0.113.9, 198.51.100.1, 10.1.2.3', proxies)).toBe('198.51.100.1')
   })
 
+  it.each([
+    ['198.51.100.1:5678', '198.51.100.1'],
+    ['198.51.100.1:5678, 10.1.2.3:80', '198.51.100.1'],
+    ['[2001:470::1]:5678', '2001:470::1'],
+    ['[2001:470::1], [2001:db8::7]:443', '2001:470::1'],
+    ['2001:470::1', '2001:470::1'],
+    ['198.51.100.1:port', '127.0.0.1'],
+    ['[198.51.100.1', '127.0.0.1'],
+    ['[]:80', '127.0.0.1'],
+  ])('reads %s, with ports or without, as %s', (forwarded, address) => {
+    expect(clientAddress('127.0.0.1', forwarded, proxies)).toBe(address)
+  })
+
   it('takes the proxy itself when its header is missing or holds no address', () => {
     expect(clientAddress('127.0.0.1', undefined, proxies)).toBe('127.0.0.1')
     expect(clientAddress('127.0.0.1', '198.51.100.1, nonsense', proxies)).toBe('127.0.0.1')

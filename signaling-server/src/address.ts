@@ -19,7 +19,7 @@ export function proxyList(entries: readonly string[]): BlockList {
  * the first stranger is the stranger's own invention. A hop that is no address ends the reading at the last proxy.
  */
 export function clientAddress(remote: string, forwardedFor: string | undefined, proxies: BlockList): string {
-  const hops = forwardedFor === undefined ? [] : forwardedFor.split(',').map((hop) => hop.trim())
+  const hops = forwardedFor === undefined ? [] : forwardedFor.split(',').map((hop) => withoutPort(hop.trim()))
   let address = remote
   while (isTrusted(address, proxies)) {
     const hop = hops.pop()
@@ -42,7 +42,14 @@ export function addressKey(address: string): string {
   return `${network.join(':')}::/64`
 }
 
-function isTrusted(address: string, proxies: BlockList): boolean {
+/** Some proxies write `192.0.2.1:5678`, and `[2001:db8::1]:5678` or `[2001:db8::1]`. */
+function withoutPort(hop: string): string {
+  const [, v6, v4] = /^(?:\[([^\]]*)\](?::\d{1,5})?|([\d.]+):\d{1,5})$/.exec(hop) ?? []
+  return v6 ?? v4 ?? hop
+}
+
+/** Whether it is one of the proxies that the operator named. */
+export function isTrusted(address: string, proxies: BlockList): boolean {
   const key = addressKey(address)
   return isIP(key) === 4 ? proxies.check(key, 'ipv4') : isIP(address) === 6 && proxies.check(address, 'ipv6')
 }

@@ -47,6 +47,7 @@ describe('wepaxos-signaling', () => {
     const missing = await run(['--jwt-secret-file', '/nowhere/secret'])
     expect(missing).toMatchObject({ code: 2, out: '' })
     expect(missing.err).toContain('can not read the file: ENOENT')
+    expect(await run(['--jwt-jwks', 'https://['])).toMatchObject({ code: 2, out: '' })
   })
 
   it('ends with exit code 1 when Redis does not answer', async () => {

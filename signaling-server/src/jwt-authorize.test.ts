@@ -11,10 +11,12 @@ interface Claims {
   readonly room?: unknown
   readonly sub?: string
   readonly expiresIn?: string | undefined
+  readonly iss?: string
+  readonly aud?: string | string[]
 }
 
-function unsigned({ room: rooms = room, sub, expiresIn = '1h' }: Claims): SignJWT {
-  const jwt = new SignJWT({ room: rooms, ...(sub === undefined ? {} : { sub }) })
+function unsigned({ room: rooms = room, expiresIn = '1h', ...claims }: Claims): SignJWT {
+  const jwt = new SignJWT({ room: rooms, ...claims })
   return expiresIn === 'never' ? jwt : jwt.setExpirationTime(expiresIn)
 }
 
@@ -95,6 +97,28 @@ describe('a token that is signed with the shared secret', () => {
   })
 })
 
+describe('a token where --jwt-issuer and --jwt-audience are given', () => {
+  const start = () =>
+    startServer({ jwtSecretFile: temporaryFile(secret), jwtIssuer: 'https://login.example', jwtAudience: 'signaling' })
+  const right = { iss: 'https://login.example', aud: 'signaling' }
+
+  it('lets its bearer in when it is by that issuer and for that audience, or for others too', async () => {
+    const { url } = await start()
+    expect(await answerTo(url, await token(right))).toBe('welcome')
+    expect(await answerTo(url, await token({ ...right, aud: ['mail', 'signaling'] }))).toBe('welcome')
+  })
+
+  it.each<[string, Claims]>([
+    ['by another issuer', { ...right, iss: 'https://login.example.evil.example' }],
+    ['by nobody', { aud: 'signaling' }],
+    ['for another audience', { ...right, aud: 'mail' }],
+    ['for no audience', { iss: right.iss }],
+  ])('%s is refused with 4401', async (_, claims) => {
+    const { url } = await start()
+    expect(await answerTo(url, await token(claims))).toEqual(notAuthorized)
+  })
+})
+
 describe('a token that is signed with a key of a set', () => {
   async function keys(alg = 'ES256') {
     const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true })
@@ -141,6 +165,9 @@ describe('settings for tokens', () => {
     ['keys that are no set', () => ({ jwtJwks: temporaryFile('{"keys":7}') })],
     ['keys that are no JSON', () => ({ jwtJwks: temporaryFile('-----BEGIN') })],
     ['keys over http from elsewhere', () => ({ jwtJwks: 'http://keys.example/keys' })],
+    ['keys at what is no URL', () => ({ jwtJwks: 'https://[' })],
+    ['an issuer without keys', () => ({ jwtIssuer: 'https://login.example' })],
+    ['an audience without keys', () => ({ jwtAudience: 'signaling' })],
     ['two kinds at once', () => ({ jwtSecretFile: temporaryFile(secret), jwtJwks: temporaryFile('{"keys":[]}') })],
     ['a hook beside them', () => ({ jwtSecretFile: temporaryFile(secret), authorize: () => 'allow' })],
   ])('%s can not be: a typed error', (_, settings) => {

@@ -1,7 +1,15 @@
 // The authorize hook behind `--jwt-secret-file` and `--jwt-jwks`: the hello's token is a JWT that names the rooms it is
 // good for. Checked when a peer joins; a token that expires later ends nobody's membership.
 import { readFileSync } from 'node:fs'
-import { createLocalJWKSet, createRemoteJWKSet, errors, type JSONWebKeySet, type JWTPayload, jwtVerify } from 'jose'
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  errors,
+  type JSONWebKeySet,
+  type JWTPayload,
+  type JWTVerifyOptions,
+  jwtVerify,
+} from 'jose'
 import type { Authorize, AuthorizeVerdict } from './authorize.ts'
 import { OptionError } from './options.ts'
 
@@ -14,22 +22,28 @@ const symmetric = ['HS256', 'HS384', 'HS512']
 const asymmetric = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 const userPattern = /^[^:\s\p{Cc}]{1,128}$/u
 
+/** Claims that the issuer has to have set; an empty one may be anything. */
+export interface RequiredClaims {
+  readonly jwtIssuer: string
+  readonly jwtAudience: string
+}
+
 type Verify = (token: string) => Promise<JWTPayload>
 
 /** Tokens that are signed with a shared secret, which is the file's text without spaces around it. Throws OptionError. */
-export function secretAuthorize(file: string): Authorize {
+export function secretAuthorize(file: string, required: RequiredClaims): Authorize {
   const secret = new TextEncoder().encode(readSecret('jwtSecretFile', file))
   if (secret.length < secretBytesMin) {
     throw new OptionError('jwtSecretFile', `expected at least ${secretBytesMin} bytes in it, got ${secret.length}`)
   }
-  const options = { algorithms: symmetric, clockTolerance: clockToleranceSeconds, requiredClaims: ['exp', 'room'] }
+  const options = verifyOptions(symmetric, required)
   return authorizeWith(async (token) => (await jwtVerify(token, secret, options)).payload)
 }
 
 /** Tokens that are signed with a key of a JSON Web Key Set: a file, or a URL that is asked when needed. Throws OptionError. */
-export function jwksAuthorize(source: string): Authorize {
-  const options = { algorithms: asymmetric, clockTolerance: clockToleranceSeconds, requiredClaims: ['exp', 'room'] }
-  const keys = /^https?:/.test(source) ? createRemoteJWKSet(new URL(source)) : localKeys(source)
+export function jwksAuthorize(source: string, required: RequiredClaims): Authorize {
+  const options = verifyOptions(asymmetric, required)
+  const keys = /^https?:/.test(source) ? remoteKeys(source) : localKeys(source)
   return authorizeWith(async (token) => (await jwtVerify(token, keys, options)).payload)
 }
 
@@ -40,6 +54,21 @@ export function readSecret(option: string, file: string): string {
   } catch (error) {
     throw new OptionError(option, `can not read the file: ${codeOf(error)}`)
   }
+}
+
+function verifyOptions(algorithms: string[], { jwtIssuer, jwtAudience }: RequiredClaims): JWTVerifyOptions {
+  return {
+    algorithms,
+    clockTolerance: clockToleranceSeconds,
+    requiredClaims: ['exp', 'room'],
+    ...(jwtIssuer === '' ? {} : { issuer: jwtIssuer }),
+    ...(jwtAudience === '' ? {} : { audience: jwtAudience }),
+  }
+}
+
+function remoteKeys(url: string): ReturnType<typeof createRemoteJWKSet> {
+  if (!URL.canParse(url)) throw new OptionError('jwtJwks', 'expected a file or an https:// URL')
+  return createRemoteJWKSet(new URL(url))
 }
 
 function localKeys(file: string): ReturnType<typeof createLocalJWKSet> {

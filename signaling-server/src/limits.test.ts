@@ -13,6 +13,8 @@ type NoLimit =
   | 'yWebrtcPath'
   | 'jwtSecretFile'
   | 'jwtJwks'
+  | 'jwtIssuer'
+  | 'jwtAudience'
   | 'turnSecretFile'
   | 'turnUrls'
   | 'turnTtl'
@@ -195,6 +197,21 @@ const proofs: { readonly [Limit in Exclude<OptionName, NoLimit>]: Proof } = {
       const refused = { code: 4429, reason: 'too-many-connects' }
       expect(await new TestPeer(url, from('2001:db8:0:1::3')).closed).toEqual(refused)
       await openPeer(url, from('2001:db8:0:2::1'))
+    },
+  },
+  addressSpareConnections: {
+    says: 'one address may hold only so many connections that say nothing, and each closed one makes place; a proxy may hold all',
+    async run() {
+      const limits = { addressSocketsMax: 1, addressSpareConnections: 2, headersTimeoutMs: 60_000 }
+      const running = await startServer(limits)
+      const taken = [1, 2, 3].map(() => openTcp(running))
+      expect(await openTcp(running).ended).toBe('')
+      expect(running.server.metrics.refusals('too-many-connections')).toBe(1)
+      taken[0]?.socket.destroy()
+      await vi.waitFor(() => openPeer(running.url), { timeout: 10_000 })
+      const behind = await startServer({ ...limits, trustedProxies: ['127.0.0.1'] })
+      for (let opened = 0; opened < 10; opened++) openTcp(behind)
+      await openPeer(behind.url, from('192.0.2.1'))
     },
   },
   trustedProxies: {

@@ -2,7 +2,7 @@
 // becomes a label. Gauges are asked for when they are read, so that they can not drift from what they stand for.
 import type { FatalErrorCode } from './wire.ts'
 
-/** Why the server refused or ended a socket. The first four never get a wire-v1 error: they break below it. */
+/** Why the server refused or ended a socket. Only the last get a wire-v1 error: the others break below it. */
 export type RefusalReason =
   | 'bad-frame'
   | 'no-subprotocol'
@@ -10,6 +10,7 @@ export type RefusalReason =
   | 'too-many-fragments'
   | 'silent'
   | 'slow-reader'
+  | 'too-many-connections'
   | FatalErrorCode
 
 export interface Gauges {

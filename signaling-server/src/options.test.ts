@@ -94,9 +94,21 @@ describe('readCommandLine', () => {
     [['--port', '--host', 'x'], '--port: needs a value'],
     [['--port', '1', '--port', '2'], '--port: given twice'],
     [['--port', '0x50'], '--port: expected an integer from 0 to 65535, got "0x50"'],
-    [['--port='], '--port: expected an integer from 0 to 65535, got ""'],
+    [['--port='], '--port: needs a value'],
+    [['--origins', ''], '--origins: needs a value'],
+    [['--origins', ' , '], '--origins: needs a value'],
+    [['--origins', 'https://a.example', '--origins='], '--origins: needs a value'],
+    [['--jwt-secret-file', ''], '--jwt-secret-file: needs a value'],
   ])('refuses %j', (argv, message) => {
     expect(() => readCommandLine(argv, {})).toThrow(new OptionError(...splitOnce(message)))
+  })
+
+  it('takes no protection away for an empty flag, nor for a list of nothing in the environment', () => {
+    const environment = { WEPAXOS_SIGNALING_ORIGINS: 'https://app.example' }
+    expect(() => readCommandLine(['--origins', ''], environment)).toThrow(OptionError)
+    const nothing = { WEPAXOS_SIGNALING_ORIGINS: ',' }
+    expect(() => readCommandLine([], nothing)).toThrow('WEPAXOS_SIGNALING_ORIGINS: needs a value')
+    expect(serveOptions(['--origins', 'https://a.example'], nothing).origins).toEqual(['https://a.example'])
   })
 
   it('names the variable when the environment is wrong', () => {

@@ -124,6 +124,20 @@ export const optionTable = {
     'a file or an https:// URL',
     'JSON Web Key Set that signs the tokens that peers must show, as a file or an https:// URL',
   ),
+  jwtIssuer: text(
+    '',
+    /^[^\p{Cc}]{0,1000}$/u,
+    'TEXT',
+    'the text of a claim',
+    'what the tokens must have as `iss`; none given: anything',
+  ),
+  jwtAudience: text(
+    '',
+    /^[^\p{Cc}]{0,1000}$/u,
+    'TEXT',
+    'the text of a claim',
+    'what the tokens must have as `aud`, or among it; none given: anything',
+  ),
   turnSecretFile: file("file with the secret that is the TURN server's `static-auth-secret`"),
   turnUrls: list(
     (entry) => /^(?:stun|turn)s?:[^\s,]{1,500}$/.test(entry),
@@ -170,6 +184,12 @@ export const optionTable = {
   messagesBurst: integer(60, 1, 100_000, 'messages from one socket at once'),
   addressSocketsMax: integer(20, 1, 100_000, 'open sockets of one IPv4 address or one IPv6 /64'),
   addressConnectsPerMinute: integer(30, 1, 1_000_000, 'new sockets a minute of one IPv4 address or one IPv6 /64'),
+  addressSpareConnections: integer(
+    20,
+    1,
+    100_000,
+    'connections of one address beyond its sockets, for health checks and refusals (proxies: no limit)',
+  ),
   roomSocketsMax: integer(32, 2, 10_000, 'sockets in one room (or y-webrtc topic)'),
   socketsMax: integer(5_000, 1, 1_000_000, 'sockets in all'),
   roomsMax: integer(2_000, 1, 1_000_000, 'rooms in all, and as many y-webrtc topics'),
@@ -231,6 +251,8 @@ export function readCommandLine(
     if (name === undefined) throw new OptionError(flag, 'there is no such flag (see --help)')
     const value = equals < 0 ? rest.shift() : word.slice(equals + 1)
     if (value === undefined || (equals < 0 && value.startsWith('--'))) throw new OptionError(flag, 'needs a value')
+    // Nothing at all, as a script's empty variable gives it, would take back what the environment says, such as the origins.
+    if (isNothing(name, value)) throw new OptionError(flag, 'needs a value')
     const earlier = flags.get(name)
     if (earlier !== undefined && !optionTable[name].isList) throw new OptionError(flag, 'given twice')
     flags.set(name, earlier === undefined ? value : `${earlier},${value}`)
@@ -240,6 +262,7 @@ export function readCommandLine(
     if (flag !== undefined) return { writtenAs: flagOf(name), value: optionTable[name].fromText(flag) }
     const variable = environment[variableOf(name)]
     if (variable === undefined || variable === '') return { writtenAs: name, value: undefined }
+    if (isNothing(name, variable)) throw new OptionError(variableOf(name), 'needs a value')
     return { writtenAs: variableOf(name), value: optionTable[name].fromText(variable) }
   })
   return { command: 'serve', options }
@@ -308,17 +331,27 @@ function resolve(
 
 /** What rows ask of each other. */
 function checkTogether(options: SignalingOptions): void {
-  const { cert, key, path, yWebrtcPath, jwtSecretFile, jwtJwks, turnSecretFile, turnUrls } = options
+  const { cert, key, path, yWebrtcPath, turnSecretFile, turnUrls } = options
+  const { jwtSecretFile, jwtJwks, jwtIssuer, jwtAudience } = options
   if ((cert === '') !== (key === ''))
     throw new OptionError(cert === '' ? 'key' : 'cert', 'expected cert and key together')
   if (yWebrtcPath === path) throw new OptionError('yWebrtcPath', 'expected another path than that of wire v1')
   if (jwtSecretFile !== '' && jwtJwks !== '') throw new OptionError('jwtJwks', 'expected it without jwtSecretFile')
+  if (jwtSecretFile === '' && jwtJwks === '' && (jwtIssuer !== '' || jwtAudience !== '')) {
+    throw new OptionError(jwtIssuer === '' ? 'jwtAudience' : 'jwtIssuer', 'expected jwtSecretFile or jwtJwks with it')
+  }
   if ((turnSecretFile === '') !== (turnUrls.length === 0)) {
     throw new OptionError(
       turnUrls.length === 0 ? 'turnSecretFile' : 'turnUrls',
       'expected turnSecretFile and turnUrls together',
     )
   }
+}
+
+/** An empty text, or a list of nothing but commas. */
+function isNothing(name: OptionName, text: string): boolean {
+  const value = optionTable[name].fromText(text)
+  return value === '' || (Array.isArray(value) && value.length === 0)
 }
 
 function isOptionName(name: string): name is OptionName {

@@ -1,4 +1,6 @@
 // Rooms that span processes, over a real Redis server that the tests start and stop themselves.
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
 import { createClient } from 'redis'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { findRedisServer, startRedis } from '../testing/redis-server.ts'
@@ -9,6 +11,8 @@ import { createSignalingServer, type SignalingSettings } from './server.ts'
 
 const redisBinary = findRedisServer()
 const [ada, bob] = [peerId('ada'), peerId('bob')]
+/** For what a process does on its own once Redis is back. */
+const patience = { timeout: 10_000 }
 
 async function redis() {
   if (redisBinary === undefined) throw new Error('skipped without a redis-server')
@@ -26,6 +30,64 @@ async function twoServers(settings: SignalingSettings = {}) {
   const store = await redis()
   const shared = { redisUrl: store.url, ...settings }
   return { store, east: await startServer(shared), west: await startServer(shared) }
+}
+
+/** The way from one process to Redis, for tests to break. */
+async function lineTo(port: number) {
+  const ends = new Set<Socket>()
+  let isMute = false
+  const server = createServer((near) => {
+    const far = connect(port, '127.0.0.1')
+    for (const [end, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      ends.add(end)
+      end.on('error', () => undefined)
+      end.on('close', () => {
+        ends.delete(end)
+        other.destroy()
+      })
+    }
+    near.pipe(far)
+    far.on('data', (bytes) => isMute || near.write(bytes))
+  })
+  const open = async (at: number) => {
+    server.listen(at, '127.0.0.1')
+    await once(server, 'listening')
+    const address = server.address()
+    if (address === null || typeof address === 'string') throw new Error('the line ends nowhere')
+    return address.port
+  }
+  const cut = () => {
+    server.close()
+    for (const end of ends) end.destroy()
+  }
+  const nearPort = await open(0)
+  onTestFinished(cut)
+  return {
+    url: `redis://127.0.0.1:${nearPort}`,
+    /** What is said still gets to Redis; its answers do not come back. */
+    mute: () => {
+      isMute = true
+    },
+    /** Nothing goes through until `mend`. */
+    cut,
+    mend: async () => {
+      isMute = false
+      await open(nearPort)
+    },
+  }
+}
+
+/** As `twoServers`; between Redis and the eastern one is a line that can break. */
+async function withLine() {
+  const store = await redis()
+  const line = await lineTo(store.port)
+  const east = await startServer({ redisUrl: line.url })
+  const west = await startServer({ redisUrl: store.url })
+  const inRoom = () => store.client.hKeys(redisKeys('wepaxos:signaling:').room(roomId('a')))
+  return { line, east, west, inRoom }
 }
 
 async function refusalOf(url: string, room: string, id: string, more: object = {}) {
@@ -97,7 +159,9 @@ describe.skipIf(redisBinary === undefined)(
       const { east, west } = await twoServers({ roomSocketsMax: 2 })
       await joinedPeer(east.url, 'a', 'ada')
       expect(await refusalOf(west.url, 'a', 'ada')).toEqual({ code: 4409, reason: 'id-in-use' })
-      expect(await refusalOf(west.url, 'a', 'ada', { resume: 'guessed' })).toMatchObject({ code: 4409 })
+      expect(await refusalOf(west.url, 'a', 'ada', { resume: 'guessed-and-guessed-wrong' })).toMatchObject({
+        code: 4409,
+      })
       await joinedPeer(west.url, 'a', 'bob')
       expect(await refusalOf(east.url, 'a', 'cyd')).toEqual({ code: 1013, reason: 'room-full' })
       expect(await refusalOf(west.url, 'a', 'cyd')).toEqual({ code: 1013, reason: 'room-full' })
@@ -147,6 +211,45 @@ describe.skipIf(redisBinary === undefined)(
       await vi.waitFor(() => expect(east.server.gauges().rooms).toBe(0))
       const { welcome } = await joinedPeer(west.url, 'a', 'bob')
       expect(welcome.peers).toEqual([])
+    })
+
+    it('give up the id of a join whose answer got lost between Redis and the process', async () => {
+      const { line, east, west, inRoom } = await withLine()
+      await joinedPeer(west.url, 'a', 'bob')
+      // Redis knows the script then, and the next join is one question.
+      await joinedPeer(east.url, 'b', 'eve')
+      line.mute()
+      const refused = refusalOf(east.url, 'a', 'ada')
+      await vi.waitFor(async () => expect(await inRoom()).toContain(ada), patience)
+      line.cut()
+      expect(await refused).toEqual({ code: 1013, reason: 'server-trouble' })
+      await line.mend()
+      await vi.waitFor(async () => expect(await inRoom()).toEqual([bob]), patience)
+      const { welcome } = await joinedPeer(west.url, 'a', 'ada')
+      expect(welcome.peers).toEqual([bob])
+      await vi.waitFor(() => expect(east.server.gauges().rooms).toBe(1), patience)
+    })
+
+    it('give up the id of a peer that left while Redis could not be told', async () => {
+      const { line, east, west, inRoom } = await withLine()
+      const { peer } = await joinedPeer(east.url, 'a', 'ada')
+      await joinedPeer(west.url, 'a', 'bob')
+      line.cut()
+      peer.socket.close(1000)
+      await vi.waitFor(() => expect(east.server.gauges().members).toBe(0), patience)
+      await line.mend()
+      await vi.waitFor(async () => expect(await inRoom()).toEqual([bob]), patience)
+      const { welcome } = await joinedPeer(west.url, 'a', 'ada')
+      expect(welcome.peers).toEqual([bob])
+      await vi.waitFor(() => expect(east.server.gauges().rooms).toBe(0), patience)
+    })
+
+    it('keep nothing of rooms that peers ask for in vain while Redis is away', async () => {
+      const { line, east } = await withLine()
+      line.cut()
+      await vi.waitFor(() => expect(east.records.map(({ event }) => event)).toContain('redis-trouble'), patience)
+      for (const name of ['a', 'b']) expect(await refusalOf(east.url, name, 'ada')).toMatchObject({ code: 1013 })
+      expect(east.server.gauges().rooms).toBe(0)
     })
 
     it('tell at once that the peers of a process which stops are gone', async () => {

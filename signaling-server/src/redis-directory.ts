@@ -2,7 +2,7 @@
 // and tells them what changed. A notice over pub/sub only says that there is something to look at, so that one which is
 // lost, late or doubled does no harm; and each process looks again from time to time without one. Peers of the same
 // process go on without Redis; newcomers are asked to come later.
-import { createClient } from 'redis'
+import { ClientOfflineError, createClient } from 'redis'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import { OptionError, type SignalingOptions } from './options.ts'
@@ -37,7 +37,7 @@ interface Seat {
   readonly session: string
 }
 
-/** A room with peers of this process. */
+/** A room with peers of this process, or one that had some a moment ago. */
 interface SharedRoom {
   readonly name: SignalRoomId
   readonly locals: Map<SignalPeerId, LocalMember>
@@ -50,6 +50,11 @@ interface SharedRoom {
   turnsLeft: number
   /** A look that has not begun; what wants one now can have this one. */
   nextLook: Promise<void> | undefined
+  /**
+   * A claim or a release got no answer, and may have been done or not: the room is kept, also without peers, until a look
+   * has taken out of Redis what is not here.
+   */
+  isInDoubt: boolean
 }
 
 /** A signal on its way between two processes. */
@@ -210,6 +215,8 @@ export class RedisDirectory implements RoomDirectory {
         ),
       )
     } catch (error) {
+      // Without a connection nothing went out.
+      if (!(error instanceof ClientOfflineError)) room.isInDoubt = true
       this.#troubled(error)
       return member.refused('server-trouble')
     }
@@ -227,10 +234,15 @@ export class RedisDirectory implements RoomDirectory {
 
   async #release(room: SharedRoom, id: SignalPeerId, session: string, reason: LeaveReason): Promise<void> {
     const keptMs = reason === 'left' ? 0 : this.#options.resumeMs
-    await this.#client.release(
-      [this.#keys.room(room.name), this.#keys.kept(room.name, id)],
-      [this.#keys.changes, this.#process, room.name, id, session, reason, keptMs],
-    )
+    try {
+      await this.#client.release(
+        [this.#keys.room(room.name), this.#keys.kept(room.name, id)],
+        [this.#keys.changes, this.#process, room.name, id, session, reason, keptMs],
+      )
+    } catch (error) {
+      room.isInDoubt = true
+      throw error
+    }
   }
 
   /** Asks Redis who is in the room, and tells the peers here what is new. Never rejects. */
@@ -243,6 +255,7 @@ export class RedisDirectory implements RoomDirectory {
         [this.#keys.room(room.name)],
         [redisPrefix, this.#keys.changes, this.#process, room.name, this.#roomMs, resumeMs, ...own],
       )
+      room.isInDoubt = false
       this.#show(room, seatsOf(members))
     })
     return room.nextLook
@@ -323,6 +336,7 @@ export class RedisDirectory implements RoomDirectory {
       turn: Promise.resolve(),
       turnsLeft: 0,
       nextLook: undefined,
+      isInDoubt: false,
     }
     this.#rooms.set(name, room)
     return room
@@ -342,7 +356,7 @@ export class RedisDirectory implements RoomDirectory {
 
   #turnDone(room: SharedRoom): void {
     room.turnsLeft -= 1
-    if (room.turnsLeft === 0 && room.locals.size === 0) this.#rooms.delete(room.name)
+    if (room.turnsLeft === 0 && room.locals.size === 0 && !room.isInDoubt) this.#rooms.delete(room.name)
   }
 
   #onReady(): void {

@@ -97,7 +97,8 @@ local prefix, changes, process, room, id, session, resume, fresh = unpack(ARGV, 
 local membersMax, roomMs, keptMs = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 ${sweep}
 local members = sweep()
-local outcome, token = 'joined', fresh
+-- As in rooms.ts: a peer's own token binds an id that nothing binds yet.
+local outcome, token = 'joined', resume ~= '' and resume or fresh
 if members[id] then
   local _, _, own = parts(members[id])
   if own ~= resume then return { 'id-in-use' } end

@@ -59,9 +59,15 @@ describe('Rooms', () => {
     expect(rooms.join({ room, id: ada }, 'socket 2', 0)).toMatchObject({ outcome: 'joined' })
   })
 
-  it('gives a new token for one that it does not know, as after a restart', () => {
-    const joined = makeRooms().join({ room, id: ada, resume: 'of another life' }, 'socket 1', 0)
-    expect(joined).toMatchObject({ outcome: 'joined', resume: 'token-1' })
+  it('binds an id to the token that its peer brings, while there and while it is kept', () => {
+    const rooms = makeRooms()
+    const own = { room, id: ada, resume: "ada's own" }
+    expect(rooms.join(own, 'socket 1', 0)).toMatchObject({ outcome: 'joined', resume: "ada's own" })
+    expect(rooms.join({ ...own, resume: "another's" }, 'socket 2', 0)).toMatchObject({ reason: 'id-in-use' })
+    expect(rooms.join(own, 'socket 3', 0)).toMatchObject({ outcome: 'replaced', resume: "ada's own", old: 'socket 1' })
+    rooms.leave(room, ada, 'socket 3', true, 0)
+    expect(rooms.join({ room, id: ada }, 'socket 4', 0)).toMatchObject({ reason: 'id-in-use' })
+    expect(rooms.join(own, 'socket 4', 0)).toMatchObject({ outcome: 'joined', resume: "ada's own" })
   })
 
   it('refuses one peer too many and one room too many, and forgets empty rooms', () => {

@@ -15,6 +15,7 @@ export interface RoomLimits {
 export interface JoinRequest {
   readonly room: SignalRoomId
   readonly id: SignalPeerId
+  /** Shown for an id that is bound; binds one that is not. */
   readonly resume?: string | undefined
 }
 
@@ -79,8 +80,8 @@ export class Rooms<Socket> {
     }
     this.#keptIds.delete(keptKey(room, id))
     const joined = members ?? new Map<SignalPeerId, Member<Socket>>()
-    // A token from before a restart of the server binds nothing: the peer gets a new one.
-    const token = kept?.resume ?? this.#makeToken()
+    // A peer's own token is as good as ours: it binds the id also when the welcome gets lost, and outlives a restart.
+    const token = kept?.resume ?? resume ?? this.#makeToken()
     joined.set(id, { socket, resume: token })
     this.#rooms.set(room, joined)
     this.#memberCount += 1

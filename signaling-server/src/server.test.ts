@@ -1,5 +1,7 @@
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { startServerProcess } from '../testing/server-process.ts'
 import { joinedPeer, openPeer, openTcp, peerId, roomId, startServer, TestPeer, upgradeText } from './fixtures.ts'
 import { createSignalingServer } from './server.ts'
 
@@ -68,6 +70,10 @@ describe('a room', () => {
     expect(await watcher.expect('peer-left')).toMatchObject({ id: ada, reason: 'left' })
     lost.socket.terminate()
     expect(await watcher.expect('peer-left')).toMatchObject({ id: bob, reason: 'gone' })
+    const { peer: backSoon } = await joinedPeer(url, 'a', 'cyd')
+    await watcher.expect('peer-joined')
+    backSoon.socket.close(4000)
+    expect(await watcher.expect('peer-left')).toMatchObject({ id: peerId('cyd'), reason: 'gone' })
   })
 
   it('answers a ping', async () => {
@@ -103,7 +109,7 @@ describe('a resume token', () => {
     await watcher.expect('peer-joined')
     const hello = { type: 'hello', room: roomId('a'), id: ada }
     const thief = await openPeer(url)
-    thief.say({ ...hello, resume: 'guessed' })
+    thief.say({ ...hello, resume: 'guessed-and-guessed-wrong' })
     expect(await thief.expect('error')).toMatchObject({ code: 'id-in-use' })
     expect(await thief.closed).toEqual({ code: 4409, reason: 'id-in-use' })
 
@@ -116,10 +122,30 @@ describe('a resume token', () => {
     expect(await owner.join('a', 'ada', { resume: welcome.resume })).toMatchObject({ peers: [bob] })
   })
 
-  it('of a server that was started anew since then does not stand in the way', async () => {
+  it("of the peer's own making brings it back when its welcome was lost, at once", async () => {
+    const { url } = await startServer()
+    const resume = 'made-by-the-peer-itself'
+    const { peer: watcher } = await joinedPeer(url, 'a', 'bob')
+    // What its welcome says is not used: it might as well have got lost.
+    const lost = await openPeer(url)
+    await lost.join('a', 'ada', { resume })
+    const back = await openPeer(url)
+    expect(await back.join('a', 'ada', { resume })).toMatchObject({ peers: [bob], resume })
+    expect((await lost.closed).code).toBe(4409)
+    await watcher.expect('peer-joined')
+    expect(await watcher.expect('peer-left')).toMatchObject({ id: ada, reason: 'replaced' })
+    await watcher.expect('peer-joined')
+    back.socket.terminate()
+    await watcher.expect('peer-left')
+    const again = await openPeer(url)
+    expect(await again.join('a', 'ada', { resume })).toMatchObject({ peers: [bob], resume })
+  })
+
+  it('of a server that was started anew since then is good at the new one', async () => {
     const { url } = await startServer()
     const peer = await openPeer(url)
-    expect(await peer.join('a', 'ada', { resume: 'from-an-earlier-process' })).toMatchObject({ you: ada })
+    const resume = 'from-an-earlier-process'
+    expect(await peer.join('a', 'ada', { resume })).toMatchObject({ you: ada, resume })
   })
 })
 
@@ -163,6 +189,29 @@ describe('bad input', () => {
     expect(await ended).toContain('101 Switching Protocols')
     expect(running.server.metrics.refusals('bad-frame')).toBe(1)
     await joinedPeer(running.url, 'a', 'ada')
+  })
+
+  it('whatever a client asks for before it resets the connection, the process goes on', async () => {
+    const running = await startServerProcess(['--address-connects-per-minute', '1000'])
+    onTestFinished(() => running.kill('SIGKILL'))
+    const texts = {
+      'a path that is not served': upgradeText.replace('GET /', 'GET /other'),
+      'no subprotocol': upgradeText.replace(/Sec-WebSocket-Protocol.*\r\n/, ''),
+      'a WebSocket': upgradeText,
+      'plain HTTP': 'GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n',
+      'no HTTP': '\u0016\u0003\u0001 no HTTP\r\n\r\n',
+    }
+    for (const [name, text] of Object.entries(texts)) {
+      for (let times = 0; times < 10; times++) {
+        const { socket, ended } = openTcp({ ...running, host: '127.0.0.1' })
+        await once(socket, 'connect')
+        socket.write(text)
+        socket.resetAndDestroy()
+        await ended
+      }
+      const health = fetch(`http://127.0.0.1:${running.port}/healthz`)
+      expect([name, await health.then(({ status }) => status, String)]).toEqual([name, 200])
+    }
   })
 
   it('text that is no HTTP ends that connection only', async () => {
@@ -326,6 +375,15 @@ describe('HTTP', () => {
     expect(text).toContain('\nwepaxos_signaling_joins_total 1\n')
     for (const line of text.trimEnd().split('\n'))
       expect(line).toMatch(/^(# (HELP|TYPE) .+|[a-z_]+(\{[^}]+\})? [0-9]+)$/)
+  })
+
+  it('is answered once a connection, so that idle ones take no place of peers', async () => {
+    const running = await startServer({ headersTimeoutMs: 60_000 })
+    for (const path of ['/healthz', '/nothing']) {
+      const { socket, ended } = openTcp(running)
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n`)
+      expect(await ended).toContain('\r\nconnection: close\r\n')
+    }
   })
 
   it("lives on a caller's own server, beside its requests and its other upgrades", async () => {

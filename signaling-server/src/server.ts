@@ -3,10 +3,11 @@
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { RateLimiterMemory } from 'rate-limiter-flexible'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { addressKey, clientAddress, proxyList } from './address.ts'
+import { addressKey, clientAddress, isTrusted, proxyList } from './address.ts'
 import type { Authorize } from './authorize.ts'
 import { Connection, type ConnectionContext } from './connection.ts'
 import { GuardedSocket, type SocketOwner } from './guarded-socket.ts'
@@ -90,7 +91,9 @@ class WebSocketSignalingServer implements SignalingServer {
   /** Those of the sockets that speak wire v1. */
   readonly #peers = new Map<GuardedSocket, Connection>()
   readonly #refusing = new Set<WebSocket>()
-  readonly #socketsByAddress = new Map<string, number>()
+  readonly #socketsByAddress = new AddressCounts()
+  /** Whatever is spoken over them. Only on an own server, and without those of proxies, who bring many clients. */
+  readonly #connectionsByAddress = new AddressCounts()
   readonly #connects: RateLimiterMemory
   readonly #proxies: ReturnType<typeof proxyList>
   readonly #origins: ReadonlySet<string>
@@ -240,6 +243,8 @@ class WebSocketSignalingServer implements SignalingServer {
       maxHeaderSize: 8_192,
     }
     const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+      // Connections that wait for another request would fill the spare ones. (maxRequestsPerSocket says so and closes none.)
+      response.setHeader('connection', 'close')
       if (!this.handleRequest(request, response)) answer(response, 404, 'not found\n')
     }
     const server =
@@ -247,7 +252,23 @@ class WebSocketSignalingServer implements SignalingServer {
         ? createServer(timeouts, onRequest)
         : createTls({ ...timeouts, ...readCertificate(cert, key), handshakeTimeout: headersTimeoutMs }, onRequest)
     server.maxConnections = socketsMax + spareConnections
+    server.on('connection', (socket: Socket) => this.#onConnection(socket))
     return server
+  }
+
+  #onConnection(socket: Socket): void {
+    const remote = socket.remoteAddress ?? ''
+    if (isTrusted(remote, this.#proxies)) return
+    const address = addressKey(remote)
+    const { addressSocketsMax, addressSpareConnections } = this.options
+    if (this.#connectionsByAddress.of(address) >= addressSocketsMax + addressSpareConnections) {
+      this.metrics.refused('too-many-connections')
+      this.#log({ event: 'refused', level: 'debug', reason: 'too-many-connections', address })
+      socket.destroy()
+      return
+    }
+    this.#connectionsByAddress.add(address, 1)
+    socket.once('close', () => this.#connectionsByAddress.add(address, -1))
   }
 
   #startHttp(): Promise<void> {
@@ -264,14 +285,12 @@ class WebSocketSignalingServer implements SignalingServer {
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const path = pathOf(request)
     const isTopics = this.options.yWebrtcPath !== '' && path === this.options.yWebrtcPath
-    if (!isTopics && path !== this.options.path) {
-      // On a caller's server other upgrades are others' business.
-      if (this.#ownsHttp) refuseUpgrade(socket, '404 Not Found', 'no WebSocket on this path')
-      return
-    }
-    // Until the WebSocket has it: a socket that breaks without a listener would end the process.
-    const onError = () => socket.destroy()
-    socket.on('error', onError)
+    const isServed = isTopics || path === this.options.path
+    // On a caller's server other upgrades are others' business.
+    if (!isServed && !this.#ownsHttp) return
+    // Ahead of all else, and for good: Node took its own listener away, and an error without one would end the process.
+    socket.on('error', () => socket.destroy())
+    if (!isServed) return refuseUpgrade(socket, '404 Not Found', 'no WebSocket on this path')
     if (!isTopics && !namesProtocol(request)) {
       this.metrics.refused('no-subprotocol')
       return refuseUpgrade(socket, '400 Bad Request', `the subprotocol ${signalingProtocol} is needed`)
@@ -285,14 +304,13 @@ class WebSocketSignalingServer implements SignalingServer {
       () => false,
     )
     const refusal = isWithinRate ? this.#refusalOf(address, origin) : 'too-many-connects'
-    socket.off('error', onError)
     if (refusal !== undefined) return this.#refuse(refusal, address, request, socket, head)
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       const makeOwner = isTopics
         ? (own: GuardedSocket) => new TopicConnection(this.#topics, own, tokenOf(request))
         : (own: GuardedSocket) => this.#createPeer(own)
       this.#sockets.add(new GuardedSocket(this.#context, webSocket, { address, origin }, makeOwner))
-      this.#socketsByAddress.set(address, this.#socketsOf(address) + 1)
+      this.#socketsByAddress.add(address, 1)
       this.metrics.add('sockets_accepted_total')
     })
   }
@@ -306,7 +324,7 @@ class WebSocketSignalingServer implements SignalingServer {
   #refusalOf(address: string, origin: string | undefined): FatalErrorCode | undefined {
     if (this.#state !== 'listening') return 'draining'
     if (this.#sockets.size >= this.options.socketsMax) return 'server-full'
-    if (this.#socketsOf(address) >= this.options.addressSocketsMax) return 'too-many-sockets'
+    if (this.#socketsByAddress.of(address) >= this.options.addressSocketsMax) return 'too-many-sockets'
     if (this.#origins.size > 0 && (origin === undefined || !this.#origins.has(origin))) return 'origin-refused'
     return undefined
   }
@@ -315,10 +333,7 @@ class WebSocketSignalingServer implements SignalingServer {
   #refuse(error: FatalErrorCode, address: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.metrics.refused(error)
     this.#log({ event: 'refused', level: 'debug', reason: error, address })
-    if (this.#refusing.size >= refusingMax) {
-      socket.on('error', () => socket.destroy())
-      return refuseUpgrade(socket, '503 Service Unavailable', error)
-    }
+    if (this.#refusing.size >= refusingMax) return refuseUpgrade(socket, '503 Service Unavailable', error)
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       this.#refusing.add(webSocket)
       webSocket.on('error', () => webSocket.terminate())
@@ -328,16 +343,10 @@ class WebSocketSignalingServer implements SignalingServer {
     })
   }
 
-  #socketsOf(address: string): number {
-    return this.#socketsByAddress.get(address) ?? 0
-  }
-
   #onClosed(socket: GuardedSocket): void {
     this.#sockets.delete(socket)
     this.#peers.delete(socket)
-    const left = this.#socketsOf(socket.address) - 1
-    if (left > 0) this.#socketsByAddress.set(socket.address, left)
-    else this.#socketsByAddress.delete(socket.address)
+    this.#socketsByAddress.add(socket.address, -1)
     if (this.#sockets.size > 0) return
     for (const resolve of this.#whenEmpty.splice(0)) resolve()
   }
@@ -372,12 +381,27 @@ class WebSocketSignalingServer implements SignalingServer {
   }
 }
 
+/** How many each address has; none takes no memory. */
+class AddressCounts {
+  readonly #counts = new Map<string, number>()
+
+  of(address: string): number {
+    return this.#counts.get(address) ?? 0
+  }
+
+  add(address: string, change: 1 | -1): void {
+    const count = this.of(address) + change
+    if (count > 0) this.#counts.set(address, count)
+    else this.#counts.delete(address)
+  }
+}
+
 function authorizeOf(options: SignalingOptions, authorize: Authorize | undefined): Authorize | undefined {
   const { jwtSecretFile, jwtJwks } = options
   if (jwtSecretFile === '' && jwtJwks === '') return authorize
   const option = jwtSecretFile === '' ? 'jwtJwks' : 'jwtSecretFile'
   if (authorize !== undefined) throw new OptionError(option, 'expected it without a hook of your own')
-  return jwtSecretFile === '' ? jwksAuthorize(jwtJwks) : secretAuthorize(jwtSecretFile)
+  return jwtSecretFile === '' ? jwksAuthorize(jwtJwks, options) : secretAuthorize(jwtSecretFile, options)
 }
 
 function turnOf({ turnSecretFile, turnUrls, turnTtl }: SignalingOptions): TurnCredentials | undefined {
@@ -418,6 +442,7 @@ function namesProtocol(request: IncomingMessage): boolean {
   return offered.split(',').some((name) => name.trim() === signalingProtocol)
 }
 
+/** For a socket whose errors are listened to. */
 function refuseUpgrade(socket: Duplex, status: string, body: string): void {
   const head = `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\n`
   socket.once('finish', () => socket.destroy())

@@ -1,8 +1,9 @@
 // wss:// by the server itself, without a proxy.
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { connect as connectTls, type PeerCertificate } from 'node:tls'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { joinedPeer, openTcp, startServer, temporaryFile, testCertificate } from './fixtures.ts'
 import { createSignalingServer } from './server.ts'
 
@@ -43,6 +44,20 @@ describe('--cert and --key', () => {
     const running = await startServer({ cert: file, key: file, headersTimeoutMs: 50 })
     const { ended } = openTcp(running)
     expect(await ended).toBe('')
+  })
+
+  it('a connection makes place for another of its address when it ends, with or without a handshake', async () => {
+    const file = testCertificate(1)
+    const running = await startServer({ cert: file, key: file, addressSocketsMax: 1, addressSpareConnections: 1 })
+    for (let times = 0; times < 3; times++) {
+      await vi.waitFor(() => nameShownBy(running.port), { timeout: 10_000 })
+      const { socket, ended } = openTcp(running)
+      await once(socket, 'connect')
+      socket.destroy()
+      await ended
+    }
+    const shown = await vi.waitFor(() => nameShownBy(running.port), { timeout: 10_000 })
+    expect(shown.CN).toBe('wepaxos test 1')
   })
 
   it.each([

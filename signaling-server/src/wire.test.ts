@@ -25,7 +25,8 @@ describe('wire v1', () => {
 
   it.each<ClientMessage>([
     { type: 'hello', room, id },
-    { type: 'hello', room, id, resume: 'r', token: 't' },
+    { type: 'hello', room, id, resume: 'r'.repeat(16), token: 't' },
+    { type: 'hello', room, id, resume: '-_'.repeat(32) },
     { type: 'signal', to: id, data: 'sealed' },
     { type: 'signal', to: id, data: { iv: 'x', ct: ['y'] } },
     { type: 'ping' },
@@ -64,6 +65,9 @@ describe('wire v1', () => {
     ['an id with a line end', JSON.stringify({ type: 'hello', room, id: `${id}\n` })],
     ['a number for a room', JSON.stringify({ type: 'hello', room: 1, id })],
     ['an empty token', JSON.stringify({ type: 'hello', room, id, token: '' })],
+    ['a resume token that could be guessed', JSON.stringify({ type: 'hello', room, id, resume: 'r'.repeat(15) })],
+    ['an endless resume token', JSON.stringify({ type: 'hello', room, id, resume: 'r'.repeat(65) })],
+    ['a resume token with a bar', JSON.stringify({ type: 'hello', room, id, resume: `${'r'.repeat(20)}|x` })],
     ['a list for data', JSON.stringify({ type: 'signal', to: id, data: [] })],
     ['null for data', JSON.stringify({ type: 'signal', to: id, data: null })],
     ['no data', JSON.stringify({ type: 'signal', to: id })],

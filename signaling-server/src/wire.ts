@@ -18,8 +18,10 @@ export type SignalPeerId = Branded<'SignalPeerId'>
 
 /** What a room id and a peer id look like. */
 export const idPattern = /^[A-Za-z0-9_-]{16,64}$/
-/** Resume tokens of the server and tokens for its `authorize` hook are at most so long. */
+/** Tokens for the server's `authorize` hook are at most so long. */
 export const tokenLengthMax = 4_096
+/** What a resume token looks like, whoever made it. Random ones of 16 letters can not be guessed. */
+export const resumePattern = /^[A-Za-z0-9_-]{16,64}$/
 
 export function isRoomId(value: unknown): value is SignalRoomId {
   return typeof value === 'string' && idPattern.test(value)
@@ -34,7 +36,11 @@ export type SealedPayload = string | { readonly [field: string]: unknown }
 
 /** From a peer to the server. */
 export type ClientMessage =
-  /** First message, once. `resume`: from an earlier welcome, to take the same id again. `token`: for the authorize hook. */
+  /**
+   * First message, once. `resume`: a secret of the peer's own, made once at random, or the one of its last welcome. Whoever
+   * shows it takes the same id again, also when the welcome never came; a peer that shows none gets one in its welcome.
+   * `token`: for the authorize hook.
+   */
   | {
       readonly type: 'hello'
       readonly room: SignalRoomId
@@ -64,8 +70,9 @@ export interface IceServer {
 }
 
 /**
- * `left`: it closed its socket politely. `gone`: the connection broke. `replaced`: its newer socket follows at once in a
- * peer-joined. `removed`: the server ended it.
+ * `left`: it closed its socket with 1000 or 1001, and its id is free. `gone`: the connection broke, or it closed it with
+ * another code because it means to come back. `replaced`: its newer socket follows at once in a peer-joined. `removed`: the
+ * server ended it.
  */
 export type LeaveReason = 'gone' | 'left' | 'removed' | 'replaced'
 const leaveReasons: readonly string[] = ['gone', 'left', 'removed', 'replaced'] satisfies LeaveReason[]
@@ -77,7 +84,7 @@ export type ServerMessage =
       readonly you: SignalPeerId
       /** The others that are in the room now. */
       readonly peers: readonly SignalPeerId[]
-      /** A secret: whoever shows it takes over this id. */
+      /** A secret: whoever shows it takes over this id. The one of the hello, if that had one. */
       readonly resume: string
       readonly limits: AnnouncedLimits
       readonly ice?: readonly IceServer[]
@@ -149,7 +156,7 @@ export function decodeClientMessage(text: string): Decoded<ClientMessage> {
       const { room, id, resume, token } = fields
       if (!isRoomId(room)) return refuse('hello.room is no id')
       if (!isPeerId(id)) return refuse('hello.id is no id')
-      if (resume !== undefined && !isToken(resume)) return refuse('hello.resume is no token')
+      if (resume !== undefined && !isResumeToken(resume)) return refuse('hello.resume is no resume token')
       if (token !== undefined && !isToken(token)) return refuse('hello.token is no token')
       const tokens = { ...(resume === undefined ? {} : { resume }), ...(token === undefined ? {} : { token }) }
       return accept({ type: 'hello', room, id, ...tokens })
@@ -225,6 +232,10 @@ export function decodeServerMessage(text: string): Decoded<ServerMessage> {
 
 function isPayload(value: unknown): value is SealedPayload {
   return typeof value === 'string' || isRecord(value)
+}
+
+function isResumeToken(value: unknown): value is string {
+  return typeof value === 'string' && resumePattern.test(value)
 }
 
 function isToken(value: unknown): value is string {

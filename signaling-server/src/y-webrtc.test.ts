@@ -153,6 +153,58 @@ describe('the y-webrtc path', () => {
   })
 })
 
+describe('the authorize hook on the y-webrtc path', () => {
+  it('is asked once for each topic of a message, however often it names it', async () => {
+    const asked: string[] = []
+    const { open } = await startTopics({
+      authorize: ({ room }) => {
+        asked.push(room)
+        return 'allow'
+      },
+    })
+    const peer = await open()
+    peer.say({ type: 'subscribe', topics: ['notes', 'tasks', ...Array.from({ length: 1_000 }, () => 'notes')] })
+    peer.say({ type: 'subscribe', topics: ['tasks', 'plans'] })
+    expect(await peer.hearsNothingElse()).toBe(true)
+    expect(asked).toEqual(['notes', 'tasks', 'plans'])
+  })
+
+  it('is not asked for more topics than a socket may have', async () => {
+    const asked: string[] = []
+    const { open } = await startTopics({
+      socketTopicsMax: 2,
+      authorize: ({ room }) => {
+        asked.push(room)
+        return 'allow'
+      },
+    })
+    const peer = await open()
+    peer.say({ type: 'subscribe', topics: ['notes'] })
+    peer.say({ type: 'subscribe', topics: ['notes', 'tasks', 'plans'] })
+    expect(await peer.closed).toEqual({ code: 1008, reason: 'too-many-topics' })
+    expect(asked).toEqual(['notes'])
+  })
+
+  it('may be slow, but only as many messages wait for it as may come at once', async () => {
+    const { open } = await startTopics({
+      messagesBurst: 5,
+      messagesPerSecond: 10_000,
+      authorizeTimeoutMs: 60_000,
+      authorize: () => new Promise(() => undefined),
+    })
+    const peer = await open()
+    peer.say({ type: 'subscribe', topics: ['notes'] })
+    let sent = 1
+    const flood = setInterval(() => {
+      peer.say({ type: 'ping' })
+      sent += 1
+    }, 2)
+    expect(await peer.closed).toEqual({ code: 4429, reason: 'too-many-messages' })
+    clearInterval(flood)
+    expect(sent).toBeGreaterThan(5)
+  })
+})
+
 describe('decodeTopicMessage', () => {
   it.each([
     { type: 'subscribe', topics: [] },

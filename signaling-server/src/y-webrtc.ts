@@ -90,8 +90,9 @@ export class TopicConnection implements SocketOwner {
   readonly #socket: GuardedSocket
   readonly #token: string | undefined
   readonly #subscribed = new Set<string>()
-  /** While the hook is asked, later messages wait here for their turn; the rate limit bounds how many. */
-  #turn: Promise<void> | undefined
+  /** While the hook is asked, later messages wait here for their turn. */
+  #turn: Promise<void> = Promise.resolve()
+  #waiting = 0
   #isEnded = false
 
   constructor(context: TopicContext, socket: GuardedSocket, token: string | undefined) {
@@ -104,8 +105,15 @@ export class TopicConnection implements SocketOwner {
     const decoded = decodeTopicMessage(text)
     if (!decoded.ok) return this.#socket.end('bad-message', decoded.problem)
     const { message } = decoded
-    if (this.#context.authorize === undefined) return this.#obey(message)
-    this.#turn = (this.#turn ?? Promise.resolve()).then(() => this.#askThenObey(message))
+    const { authorize, options } = this.#context
+    if (authorize === undefined) return this.#obey(message)
+    // A slow hook must not make the server hold more than the rate limit lets in at once.
+    if (this.#waiting >= options.messagesBurst) return this.#socket.end('too-many-messages')
+    this.#waiting += 1
+    this.#turn = this.#turn.then(async () => {
+      await this.#askThenObey(authorize, message)
+      this.#waiting -= 1
+    })
   }
 
   onEnded(): void {
@@ -114,12 +122,16 @@ export class TopicConnection implements SocketOwner {
     this.#subscribed.clear()
   }
 
-  async #askThenObey(message: TopicMessage): Promise<void> {
-    const { authorize, options, log } = this.#context
+  async #askThenObey(authorize: Authorize, message: TopicMessage): Promise<void> {
+    if (this.#isEnded) return
+    const { options, log } = this.#context
     const { address, origin } = this.#socket
-    for (const topic of message.type === 'subscribe' ? message.topics : []) {
+    const wanted = new Set(message.type === 'subscribe' ? message.topics : [])
+    for (const topic of this.#subscribed) wanted.delete(topic)
+    // Before the hook is asked: it may have to ask a database for each.
+    if (this.#subscribed.size + wanted.size > options.socketTopicsMax) return this.#socket.end('too-many-topics')
+    for (const topic of wanted) {
       if (this.#isEnded) return
-      if (this.#subscribed.has(topic)) continue
       const request = { room: topic, id: undefined, token: this.#token, origin, address }
       const answer = await askAuthorize(authorize, request, options.authorizeTimeoutMs, log)
       if (!answer.allowed) return this.#socket.end(answer.error)

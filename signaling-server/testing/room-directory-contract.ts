@@ -137,6 +137,19 @@ export function describeRoomDirectory(name: string, start: (limits: DirectoryLim
       expect(await watcher.first(8)).toEqual(['admitted beside nobody', ...told, joined(ada)])
     })
 
+    it('binds an id to the token that its peer brings, so that no welcome is needed to come back', async () => {
+      const directory = await start(limits)
+      const own = 'a-token-of-its-own'
+      const old = await enter(directory, ada, own)
+      expect([old.heard, old.resume]).toEqual([['admitted beside nobody'], own])
+      expect((await enter(directory, ada, 'another-peer-s-token')).heard).toEqual(['refused: id-in-use'])
+      const fresh = await enter(directory, ada, own)
+      expect([fresh.heard, old.heard.at(-1)]).toEqual([['resumed beside nobody'], 'replaced'])
+      directory.leave(room('a'), ada, fresh, 'gone')
+      expect((await enter(directory, ada)).heard).toEqual(['refused: id-in-use'])
+      expect((await enter(directory, ada, own)).heard).toEqual(['admitted beside nobody'])
+    })
+
     it('keeps to the size of a room and the number of rooms', async () => {
       const directory = await start({ ...limits, roomSocketsMax: 2, roomsMax: 1 })
       await enter(directory, ada)

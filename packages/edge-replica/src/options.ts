@@ -199,6 +199,8 @@ export function readCommandLine(
     if (name === undefined) throw unknownWord(flag)
     const value = equals < 0 ? rest.shift() : word.slice(equals + 1)
     if (value === undefined || (equals < 0 && value.startsWith('--'))) throw new OptionError(flag, 'needs a value')
+    // Nothing at all, as a script's empty variable gives it, would take back what the environment says.
+    if (value === '') throw new OptionError(flag, 'needs a value')
     const earlier = flags.get(name)
     if (earlier !== undefined && !optionTable[name].isList) throw new OptionError(flag, 'given twice')
     flags.set(name, earlier === undefined ? value : `${earlier},${value}`)

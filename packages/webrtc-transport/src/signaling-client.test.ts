@@ -1,14 +1,27 @@
 import { describe, expect, it } from 'vitest'
 import { ManualClock, settle } from '../testing/manual-clock.ts'
 import { MemorySocket } from '../testing/memory-signaling.ts'
-import { SignalingClient, type SignalingToken } from './signaling-client.ts'
+import { SignalingClient, type SignalingEvents, type SignalingToken } from './signaling-client.ts'
 
 const [ana, bo, cleo] = ['ana-ana-ana-ana-', 'bo-bo-bo-bo-bo-bo', 'cleo-cleo-cleo-c'] as const
 const room = 'room-room-room-room'
+const serverToken = 'token-of-the-server-'
+/** 18 random bytes. */
+const ownToken = expect.stringMatching(/^[A-Za-z0-9_-]{24}$/)
 
-function client(random?: () => number, token?: SignalingToken) {
+/** Remembers with which code it was closed from this end. */
+class ClosableSocket extends MemorySocket {
+  closedWith: number | undefined
+
+  override close(code?: number): void {
+    this.closedWith ??= code
+    super.close()
+  }
+}
+
+function client(random?: () => number, token?: SignalingToken, onSignal?: SignalingEvents['onSignal']) {
   const clock = new ManualClock(random)
-  const sockets: MemorySocket[] = []
+  const sockets: ClosableSocket[] = []
   const heard: unknown[] = []
   const iceServers: unknown[] = []
   const signaling = new SignalingClient({
@@ -18,7 +31,7 @@ function client(random?: () => number, token?: SignalingToken) {
     token,
     clock,
     createSocket: () => {
-      const socket = new MemorySocket()
+      const socket = new ClosableSocket()
       sockets.push(socket)
       return socket
     },
@@ -28,7 +41,7 @@ function client(random?: () => number, token?: SignalingToken) {
       onWelcome: (peers) => heard.push({ welcome: peers }),
       onPeerJoined: (peer) => heard.push({ joined: peer }),
       onPeerLeft: (peer) => heard.push({ left: peer }),
-      onSignal: (from, data) => heard.push({ from, data }),
+      onSignal: onSignal ?? ((from, data) => heard.push({ from, data })),
     },
   })
   signaling.start()
@@ -39,7 +52,7 @@ function client(random?: () => number, token?: SignalingToken) {
   }
   const welcome = (fields: Record<string, unknown> = {}) => {
     last().open()
-    last().say({ type: 'welcome', you: ana, peers: [bo], resume: 'token', ...fields })
+    last().say({ type: 'welcome', you: ana, peers: [bo], resume: serverToken, ...fields })
   }
   return { signaling, clock, sockets, heard, iceServers, last, welcome }
 }
@@ -49,9 +62,9 @@ describe('the signaling client', () => {
     const { signaling, heard, last } = client()
     expect(last().sent).toEqual([])
     last().open()
-    expect(last().sent).toEqual([{ type: 'hello', room, id: ana }])
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: ownToken }])
     expect(signaling.state).toBe('connecting')
-    last().say({ type: 'welcome', you: ana, peers: [bo, ana, 'x', 5], resume: 'token' })
+    last().say({ type: 'welcome', you: ana, peers: [bo, ana, 'x', 5], resume: serverToken })
     expect(heard).toEqual(['open', { welcome: [bo] }])
   })
 
@@ -67,19 +80,38 @@ describe('the signaling client', () => {
     expect(last().sent.at(-1)).toEqual({ type: 'signal', to: cleo, data: 'payload' })
   })
 
-  it.each([['no json'], ['[]'], ['null'], ['{"type":"signal","from":7}'], ['{"type":"welcome","peers":5}'], ['{}']])(
-    'does nothing about %s',
-    (text) => {
-      const { heard, last, welcome, signaling } = client()
-      welcome()
-      heard.length = 0
-      last().say(text)
-      expect(heard).toEqual([])
-      expect(signaling.state).toBe('open')
-    },
-  )
+  it.each([
+    ['no json'],
+    ['[]'],
+    ['null'],
+    ['{"type":"signal","from":7}'],
+    ['{"type":"error","code":{"toString":1,"valueOf":1}}'],
+    ['{"type":"welcome","peers":5}'],
+    ['{}'],
+  ])('does nothing about %s', (text) => {
+    const { heard, last, welcome, signaling } = client()
+    welcome()
+    heard.length = 0
+    last().say(text)
+    expect(heard).toEqual([])
+    expect(signaling.state).toBe('open')
+  })
 
-  it('comes back after each break, with its resume token, waiting longer each time up to 4 s', async () => {
+  it('gives up a connection over which comes what nobody can make use of, and comes back later', async () => {
+    const { signaling, clock, sockets, last, welcome } = client(undefined, undefined, () => {
+      throw new TypeError('this is no payload')
+    })
+    welcome()
+    last().say({ type: 'signal', from: bo, data: null })
+    expect([signaling.state, last().closedWith]).toEqual(['connecting', 4_000])
+    expect(signaling.lastProblem).toBe('a message of the server failed: this is no payload')
+    await clock.advance(15_000)
+    expect(sockets).toHaveLength(2)
+    welcome()
+    expect(signaling.state).toBe('open')
+  })
+
+  it('comes back after each break, with the resume token of the welcome, waiting longer each time up to 4 s', async () => {
     const { clock, sockets, last, welcome } = client(() => 0.999999)
     welcome()
     const waits: number[] = []
@@ -92,7 +124,33 @@ describe('the signaling client', () => {
     }
     expect(waits).toEqual([250, 500, 1_000, 2_000, 4_000, 4_000, 4_000, 4_000])
     last().open()
-    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: 'token' }])
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: serverToken }])
+  })
+
+  it('shows the same token of its own until a welcome comes, and no other client shows it', async () => {
+    const { clock, last } = client()
+    const shown: unknown[] = []
+    for (let hellos = 0; hellos < 3; hellos += 1) {
+      last().open()
+      shown.push(last().sent[0]?.['resume'])
+      last().end(1006)
+      await clock.advance(4_000)
+    }
+    const other = client()
+    other.last().open()
+    shown.push(other.last().sent[0]?.['resume'])
+    expect(shown).toEqual([ownToken, shown[0], shown[0], ownToken])
+    expect(shown[3]).not.toBe(shown[0])
+  })
+
+  it('keeps its own token where a server gives one that no server takes', async () => {
+    const { clock, last, welcome } = client()
+    welcome({ resume: 'x'.repeat(65) })
+    const [first] = last().sent
+    last().end(1006)
+    await clock.advance(250)
+    last().open()
+    expect(last().sent).toEqual([first])
   })
 
   it('takes a random part off each wait, so that clients do not come back together', async () => {
@@ -229,7 +287,7 @@ describe('the signaling client', () => {
     last().end(1006)
     await clock.advance(250)
     last().open()
-    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: 'token', token: 'shown' }])
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: serverToken, token: 'shown' }])
   })
 
   it('asks the function that gives tokens at each connect, for this room, and opens no socket before it has answered', async () => {
@@ -246,14 +304,14 @@ describe('the signaling client', () => {
     answers[0]?.('first')
     await settle()
     welcome()
-    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, token: 'first' }])
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: ownToken, token: 'first' }])
     last().end(1006)
     await clock.advance(250)
     expect(asked).toEqual([room, room])
     answers[1]?.('second')
     await settle()
     last().open()
-    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: 'token', token: 'second' }])
+    expect(last().sent).toEqual([{ type: 'hello', room, id: ana, resume: serverToken, token: 'second' }])
   })
 
   it.each<[string, SignalingToken, string]>([
@@ -328,6 +386,15 @@ describe('the signaling client', () => {
     old.readyState = 1
     old.say({ type: 'peer-joined', id: cleo })
     expect(heard).toEqual([])
+  })
+
+  it('tells a server that it means to come back from one that it leaves: 4000, and 1000', async () => {
+    const { signaling, clock, sockets, welcome } = client()
+    welcome()
+    await clock.advance(21_000)
+    welcome()
+    signaling.close()
+    expect(sockets.map(({ closedWith }) => closedWith)).toEqual([4_000, 1_000])
   })
 
   it('is over for good when it is closed, with no timer left', async () => {

@@ -1,6 +1,7 @@
 // The client's end of signaling wire v1: a WebSocket that comes back for as long as the room is open. It carries opaque
 // payloads between ids; links that are open do not notice when it goes.
 import type { Logger } from '@wepaxos/core'
+import { randomText } from './base64url.ts'
 import { backoffMs, type Clock } from './clock.ts'
 import { decodeIceServers, type NamedIceServer } from './ice-servers.ts'
 
@@ -65,13 +66,21 @@ const defaultLimits = { messagesPerSecond: 20, messagesBurst: 60 }
 /** How much of the limits is used: the server's clock is not ours, and its pings count too. */
 const limitShare = 0.75
 const waitingMax = 1_000
+/** The server gives the id free at once. */
+const leavesCode = 1000
+/** Any other: the server keeps the id for who shows the resume token. */
+const comesBackCode = 4000
+/** Of the token by which the server knows us again. */
+const resumeBytes = 18
 const idPattern = /^[A-Za-z0-9_-]{16,64}$/
+const resumePattern = /^[A-Za-z0-9_-]{16,64}$/
 
 export class SignalingClient {
   readonly #options: SignalingClientOptions
   #state: SignalingState = 'connecting'
   #socket: SignalingSocket | undefined
-  #resume: string | undefined
+  /** Its own from the first hello on: a server that took us in knows us again, also when its welcome did not come. */
+  #resume = randomText(resumeBytes)
   #failures = 0
   /** Of those, in a row, the ones in which the server said no. */
   #refusals = 0
@@ -129,7 +138,7 @@ export class SignalingClient {
   close(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#dropSocket()
+    this.#dropSocket(leavesCode)
     this.#setState('closed')
   }
 
@@ -171,7 +180,7 @@ export class SignalingClient {
     this.#socket = socket
     // Each listener asks whether this socket is still the one: a late event of an old one means nothing.
     socket.addEventListener('open', () => this.#socket === socket && this.#hello(socket, token))
-    socket.addEventListener('message', ({ data }) => this.#socket === socket && this.#onText(data))
+    socket.addEventListener('message', ({ data }) => this.#socket === socket && this.#onData(data))
     socket.addEventListener('close', ({ code, reason }) => this.#socket === socket && this.#onClose(code, reason))
     socket.addEventListener('error', () => undefined)
     this.#cancelTimer = clock.after(openTimeoutMs, () => this.#failed('no welcome in time'))
@@ -179,13 +188,23 @@ export class SignalingClient {
 
   #hello(socket: SignalingSocket, token: string | undefined): void {
     const { room, id } = this.#options
-    const resume = this.#resume === undefined ? {} : { resume: this.#resume }
-    socket.send(JSON.stringify({ type: 'hello', room, id, ...resume, ...(token === undefined ? {} : { token }) }))
+    const hello = { type: 'hello', room, id, resume: this.#resume }
+    socket.send(JSON.stringify(token === undefined ? hello : { ...hello, token }))
   }
 
-  #onText(data: unknown): void {
-    const message = parseMessage(data)
-    if (message === undefined) return
+  /** Whatever the server says: an error that escaped from here would end a process of Node. */
+  #onData(data: unknown): void {
+    try {
+      const message = parseMessage(data)
+      if (message !== undefined) this.#onMessage(message)
+    } catch (error) {
+      const problem = `a message of the server failed: ${error instanceof Error ? error.message : 'for no reason'}`
+      this.#options.logger?.warn('signaling: a message of the server failed', { problem })
+      if (!this.#ended) this.#failed(problem, refusedDelayMs)
+    }
+  }
+
+  #onMessage(message: Readonly<Record<string, unknown>>): void {
     const { events, id, clock } = this.#options
     this.#cancelPong?.()
     this.#cancelPong = undefined
@@ -193,7 +212,8 @@ export class SignalingClient {
       case 'welcome': {
         const { peers, resume, limits } = message
         if (this.#state === 'open' || !Array.isArray(peers)) return
-        if (typeof resume === 'string') this.#resume = resume
+        // A server from before peers made their own gives another. One that no server takes would keep us out for good.
+        if (typeof resume === 'string' && resumePattern.test(resume)) this.#resume = resume
         this.#cancelTimer()
         this.#welcomedAtMs = clock.now()
         this.#limits = decodeLimits(limits)
@@ -219,10 +239,13 @@ export class SignalingClient {
       case 'signal':
         if (this.#state === 'open' && isId(message['from'])) events.onSignal(message['from'], message['data'])
         return
-      case 'error':
-        this.#serverError = `the server says ${String(message['code']).slice(0, 100)}`
-        this.#options.logger?.debug('signaling: an error from the server', { code: message['code'] })
+      case 'error': {
+        const { code } = message
+        if (typeof code !== 'string') return
+        this.#serverError = `the server says ${code.slice(0, 100)}`
+        this.#options.logger?.debug('signaling: an error from the server', { code: code.slice(0, 100) })
         return
+      }
       case 'drain': {
         const { retryAfterMs } = message
         if (typeof retryAfterMs === 'number' && retryAfterMs >= 0) this.#retryAfterMs = Math.min(retryAfterMs, 60_000)
@@ -250,7 +273,7 @@ export class SignalingClient {
   #failed(problem: string, delayMs?: number, state: SignalingState = 'connecting'): void {
     const { clock, logger } = this.#options
     if (this.#state === 'open' && clock.now() - this.#welcomedAtMs >= goodAfterMs) this.#failures = 0
-    this.#dropSocket()
+    this.#dropSocket(comesBackCode)
     this.#lastProblem = problem
     const waitMs =
       this.#retryAfterMs !== undefined
@@ -266,7 +289,7 @@ export class SignalingClient {
     this.#setState(state)
   }
 
-  #dropSocket(): void {
+  #dropSocket(code: typeof leavesCode | typeof comesBackCode): void {
     const socket = this.#socket
     this.#socket = undefined
     this.#serverError = undefined
@@ -277,7 +300,7 @@ export class SignalingClient {
     this.#cancelDrain?.()
     this.#cancelDrain = undefined
     this.#waiting.length = 0
-    socket?.close(1000)
+    socket?.close(code)
   }
 
   #setState(state: SignalingState): void {
