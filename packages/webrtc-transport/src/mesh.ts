@@ -6,10 +6,11 @@
 // hello with a new nonce ends what the receiver had with that peer. Once both nonces are known at both ends, the one with
 // the smaller id offers; all further messages name the receiver's nonce. The sealed channel keeps the order, so nothing
 // that was sent before a hello can come after it, and what was sent to an older nonce is told by its echo.
+import { WepaxosError } from '@wepaxos/core'
 import { randomText } from './base64url.ts'
 import { backoffMs, type Clock } from './clock.ts'
 import type { LinkFault } from './faults.ts'
-import { type Credentials, LinkProof, type ProvenPeer } from './link-proof.ts'
+import { type Credentials, LinkProof, type ProofRefusal, type ProvenPeer } from './link-proof.ts'
 import { LinkSession, type LinkSessionEvents, type Liveness, type SessionLimits } from './link-session.ts'
 import type { CreatePeerLink, LinkSignal, PeerLink } from './peer-link.ts'
 import { candidatesMax, type IceCandidate, type SignalingMessage } from './signaling-message.ts'
@@ -21,8 +22,14 @@ export interface MeshEvents extends LinkSessionEvents {
   onPeers(): void
   /** A rightly sealed message that does not fit: of an older attempt (`stale`), or at the wrong moment. */
   onRefused(reason: 'stale' | 'unexpected'): void
-  /** The other end of a new link did not prove itself; the link is closing. */
-  onUnproven(peer: string, reason: string): void
+  /** The other end of a new link did not prove itself, or in a way that can not be checked here; the link is closing. */
+  onUnproven(peer: string, reason: string, kind: ProofRefusal): void
+}
+
+/** Why attempts to reach a peer fail, as far as this end can tell. */
+interface Obstacle {
+  readonly kind: 'no-route' | 'unknown-key'
+  readonly problem: WepaxosError
 }
 
 export interface MeshOptions {
@@ -59,8 +66,9 @@ interface Peer {
   /** Which descriptions of the present attempt have crossed. Both, and no connection: there is no way. */
   offered: boolean
   answered: boolean
-  /** Attempts in a row that found no way. */
-  routeless: number
+  obstacle: Obstacle | undefined
+  /** Attempts in a row that ended at it. */
+  obstructed: number
   candidates: IceCandidate[]
   cancelCandidates: (() => void) | undefined
   /** The next try, or the end of patience with the present one. */
@@ -72,7 +80,15 @@ const lastRetryMs = 15_000
 /** How long the one who was there first waits for the newcomer's hello before it says its own. */
 const helloWaitMs = 2_000
 /** One attempt may fail because a page was busy, or went in the middle of it. */
-const routelessMin = 2
+const obstructedMin = 2
+const noRoute: Obstacle = {
+  kind: 'no-route',
+  problem: new WepaxosError('NoRoute', 'no way to this page was found: a TURN server is needed (see iceServers)'),
+}
+const unknownKey: Obstacle = {
+  kind: 'unknown-key',
+  problem: new WepaxosError('NotSupported', "this page's key is of a kind that the browser here does not know"),
+}
 /** The server's word alone makes an entry here, and it could name peers without end. */
 const peersMax = 64
 /** Candidates that come together go together: the signaling server counts messages. */
@@ -91,12 +107,16 @@ export class Mesh {
   get peers(): readonly {
     readonly id: string
     readonly session: LinkSession | undefined
-    /** Twice in a row both ends described themselves to each other and found no way. */
-    readonly isRouteless: boolean
+    /** Why no link comes about, where two attempts in a row have ended for one reason. */
+    readonly problem: WepaxosError | null
   }[] {
     return [...this.#peers.values()]
       .filter((peer) => peer.session !== undefined || peer.link !== undefined || (peer.present && !peer.departed))
-      .map(({ id, session, routeless }) => ({ id, session, isRouteless: routeless >= routelessMin }))
+      .map(({ id, session, obstacle, obstructed }) => ({
+        id,
+        session,
+        problem: obstructed >= obstructedMin ? (obstacle?.problem ?? null) : null,
+      }))
   }
 
   get sessions(): readonly LinkSession[] {
@@ -276,7 +296,7 @@ export class Mesh {
           if (!isCurrent() || peer.link === undefined) return
           peer.cancelTimer()
           const { link } = peer
-          peer.routeless = 0
+          if (peer.obstacle?.kind === 'no-route') peer.obstacle = undefined
           peer.proof = new LinkProof({
             credentials,
             self,
@@ -289,12 +309,14 @@ export class Mesh {
             onProven: (proven, unread) => {
               if (!isCurrent()) return
               peer.proof = undefined
+              peer.obstacle = undefined
               this.#openSession(peer, link, proven)
               for (const bytes of unread) if (isCurrent()) peer.session?.receive(bytes)
             },
-            onRefused: (reason) => {
+            onRefused: (reason, kind) => {
               if (!isCurrent()) return
-              events.onUnproven(peer.id, reason)
+              if (kind === 'unknown-key') this.#meet(peer, unknownKey)
+              events.onUnproven(peer.id, reason, kind)
               link.close(`unproven: ${reason}`)
             },
           })
@@ -388,7 +410,12 @@ export class Mesh {
   /** The peer's attempt has ended. */
   #countRoute(peer: Peer): void {
     const neverOpened = peer.session === undefined && peer.proof === undefined
-    if (neverOpened && peer.offered && peer.answered) peer.routeless += 1
+    if (neverOpened && peer.offered && peer.answered) this.#meet(peer, noRoute)
+  }
+
+  #meet(peer: Peer, obstacle: Obstacle): void {
+    peer.obstructed = peer.obstacle?.kind === obstacle.kind ? peer.obstructed + 1 : 1
+    peer.obstacle = obstacle
   }
 
   #afterLoss(peer: Peer): void {
@@ -440,7 +467,8 @@ export class Mesh {
       failures: 0,
       offered: false,
       answered: false,
-      routeless: 0,
+      obstacle: undefined,
+      obstructed: 0,
       candidates: [],
       cancelCandidates: undefined,
       cancelTimer: () => undefined,

@@ -3,12 +3,15 @@ import type { Endpoint, Logger, WepaxosError } from '@wepaxos/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { describeTransportContract } from '../../core/testing/transport-contract.ts'
 import { holdCrypto } from '../testing/manual-clock.ts'
+import { forgetEd25519 } from '../testing/old-browser.ts'
 import { describePeerLinkContract } from '../testing/peer-link-contract.ts'
 import { createReplica, silent } from '../testing/replicas.ts'
 import { createWorld, isMesh, openPeers } from '../testing/room-world.ts'
 import { randomText } from './base64url.ts'
+import { createKeyPair } from './identity.ts'
 import { createInvite, deriveRoomKeys, formatInvite, parseInvite, readerInvite } from './invite.ts'
 import type { CreatePeerLink } from './peer-link.ts'
+import { createReplicaKey } from './replica-key.ts'
 import { type JoinRoomOptions, joinRoom, type Room } from './room.ts'
 import { Opener, type SealedEnvelope, Sealer } from './sealing.ts'
 import type { SignalingMessage } from './signaling-message.ts'
@@ -412,6 +415,66 @@ describe('a room', () => {
     await world.join({ invite: first.invite })
     await world.clock.advance(60_000)
     expect(first.peers.map(({ problem }) => problem)).toEqual([null])
+  })
+
+  describe('with a page whose browser does not know Ed25519', () => {
+    let remember: () => void = () => undefined
+
+    afterEach(() => remember())
+
+    const replicasSeen = (room: Room) => room.peers.flatMap(({ replicas }) => replicas.map(({ replica }) => replica))
+
+    it('connects it, and hears its replicas as it hears those here: new keys are of a kind that both know', async () => {
+      const first = await world.join()
+      const ours = await first.newReplica()
+      first.attach(silent(ours))
+      await world.clock.advance(1)
+      remember = forgetEd25519()
+      const second = await world.join({ invite: first.invite })
+      const theirs = await second.newReplica()
+      second.attach(silent(theirs))
+      await world.until(() => replicasSeen(first).length === 1 && replicasSeen(second).length === 1, 'both are known')
+      expect([replicasSeen(first), replicasSeen(second)]).toEqual([[theirs.replica], [ours.replica]])
+      expect([first.refused, second.refused]).toEqual([{}, {}])
+    })
+
+    it('says of a page whose key it can not check just that, and connects it where it can', async () => {
+      const first = await world.join({ identity: await createKeyPair('Ed25519', false) })
+      let opened = 0
+      first.addEventListener('peers', () => {
+        opened += openPeers(first).length
+      })
+      remember = forgetEd25519()
+      const second = await world.join({ invite: first.invite })
+      await world.until(() => second.peers[0]?.problem !== null, 'the problem is told')
+      expect(second.peers[0]?.problem).toMatchObject({ code: 'NotSupported', message: expect.stringContaining('kind') })
+      await world.clock.advance(20_000)
+      expect(second.peers[0]?.problem?.code).toBe('NotSupported')
+      expect([opened, first.refused, second.refused]).toEqual([0, {}, { 'unknown-key': expect.any(Number) }])
+      remember()
+      await world.until(() => isMesh([first, second]), 'they are connected')
+      expect(second.peers[0]?.problem).toBeNull()
+    })
+
+    it('hears nothing of a replica whose stored key it can not check, says so, and hears the others of that page', async () => {
+      const first = await world.join()
+      const old = await createReplicaKey('Ed25519')
+      const oldChannel = first.attach(silent(old))
+      const other = await first.newReplica()
+      first.attach(silent(other))
+      await world.clock.advance(1)
+      remember = forgetEd25519()
+      const second = await world.join({ invite: first.invite })
+      const connected: string[] = []
+      second.attach({ ...silent(await second.newReplica()), onConnected: (peer) => connected.push(peer) })
+      await world.until(() => second.refused['unknown-key'] === 1 && connected.length === 1, 'both were looked at')
+      await world.clock.advance(10_000)
+      expect([connected, replicasSeen(second)]).toEqual([[other.replica], [other.replica]])
+      expect([isMesh([first, second]), second.refused]).toEqual([true, { 'unknown-key': 1 }])
+      expect(second.peers[0]?.problem?.code).toBe('NotSupported')
+      oldChannel.close()
+      await world.until(() => second.peers[0]?.problem === null, 'it is gone, and the problem with it')
+    })
   })
 
   it('gives a list of peers that stays the same while nothing changes, with figures', async () => {
