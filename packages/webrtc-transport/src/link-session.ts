@@ -3,7 +3,14 @@
 import type { Clock } from './clock.ts'
 import { type ControlMessage, decodeControlMessage, encodeControlMessage } from './control-message.ts'
 import type { LinkFault } from './faults.ts'
-import { FrameReader, FrameWriter, type FramingLimits, type Lane, type LinkMessage } from './framing.ts'
+import {
+  FrameReader,
+  FrameWriter,
+  type FramingLimits,
+  type Lane,
+  type LinkMessage,
+  queuedOverheadBytes,
+} from './framing.ts'
 import type { ProvenPeer } from './link-proof.ts'
 import type { PeerLink } from './peer-link.ts'
 
@@ -65,6 +72,8 @@ export class LinkSession {
   #sentBytes = 0
   #receivedBytes = 0
   #delayedBytes = 0
+  /** The peer's latest ping, while it is not answered. One: who asks without end and reads nothing is to pile up nothing. */
+  #askedId: number | undefined
 
   constructor(options: LinkSessionOptions) {
     this.peer = options.peer
@@ -93,7 +102,7 @@ export class LinkSession {
     return this.#receivedBytes
   }
 
-  /** All that was given to `send` and has not left the page. */
+  /** All that was given to `send` and has not left the page, with some overhead for each message. */
   get queuedBytes(): number {
     return this.isOpen ? this.#delayedBytes + this.#writer.queuedBytes + this.#options.link.bufferedBytes : 0
   }
@@ -108,21 +117,25 @@ export class LinkSession {
       return
     }
     if (this.#drops(fault)) return
-    this.#delayedBytes += message.bytes.length
+    const cost = message.bytes.length + queuedOverheadBytes
+    this.#delayedBytes += cost
     this.#options.clock.after(fault.delayMs, () => {
-      this.#delayedBytes -= message.bytes.length
+      this.#delayedBytes -= cost
       this.#enqueue(message, lane)
     })
   }
 
   sendControl(message: ControlMessage): void {
-    this.send({ channel: controlChannel, sender: controlChannel, bytes: encodeControlMessage(message) }, 'control')
+    this.send(controlMessage(message), 'control')
   }
 
   /** Hands what is queued to the link at once: for a page that is about to go. */
   flush(): void {
     const { link } = this.#options
     while (this.isOpen && link.writable) {
+      if (this.#askedId !== undefined)
+        this.#writer.enqueue(controlMessage({ type: 'pong', id: this.#askedId }), 'control')
+      this.#askedId = undefined
       const frame = this.#writer.next()
       if (frame === undefined) return
       if (this.#options.fault().cut === true) continue
@@ -177,6 +190,10 @@ export class LinkSession {
       return
     }
     this.#writer.enqueue(message, lane)
+    this.#flushSoon()
+  }
+
+  #flushSoon(): void {
     if (this.#flushing) return
     this.#flushing = true
     // At the end of this turn, not later: a timer would add its delay to every round trip. (A promise's reaction costs a
@@ -196,7 +213,8 @@ export class LinkSession {
     if (message === undefined) {
       this.#refuse('a control message that is none')
     } else if (message.type === 'ping') {
-      this.sendControl({ type: 'pong', id: message.id })
+      this.#askedId = message.id
+      this.#flushSoon()
     } else if (message.type === 'pong') {
       if (message.id !== this.#pingId) return
       this.#rttMs = this.#options.clock.now() - this.#pingSentMs
@@ -237,4 +255,8 @@ export class LinkSession {
     this.#ping()
     this.#scheduleTick()
   }
+}
+
+function controlMessage(message: ControlMessage): LinkMessage {
+  return { channel: controlChannel, sender: controlChannel, bytes: encodeControlMessage(message) }
 }
