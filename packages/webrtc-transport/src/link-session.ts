@@ -71,6 +71,9 @@ export class LinkSession {
   #rttMs: number | null = null
   #sentBytes = 0
   #receivedBytes = 0
+  /** What waits for its time because of a fault, by lane, and when the last of each lane is due. */
+  readonly #delayed: Readonly<Record<Lane, LinkMessage[]>> = { control: [], normal: [], bulk: [] }
+  readonly #lastDueMs: Record<Lane, number> = { control: 0, normal: 0, bulk: 0 }
   #delayedBytes = 0
   /** The peer's latest ping, while it is not answered. One: who asks without end and reads nothing is to pile up nothing. */
   #askedId: number | undefined
@@ -111,18 +114,13 @@ export class LinkSession {
   send(message: LinkMessage, lane: Lane): void {
     if (!this.isOpen) return
     const fault = this.#options.fault()
-    if (message.channel < firstReplicaChannel || fault.delayMs === undefined) {
-      if (message.channel >= firstReplicaChannel && this.#drops(fault)) return
+    if (message.channel < firstReplicaChannel) {
       this.#enqueue(message, lane)
-      return
+    } else if (!this.#drops(fault)) {
+      const isBehind = this.#delayed[lane].length > 0
+      if (fault.delayMs === undefined && !isBehind) this.#enqueue(message, lane)
+      else this.#delay(message, lane, fault.delayMs ?? 0)
     }
-    if (this.#drops(fault)) return
-    const cost = message.bytes.length + queuedOverheadBytes
-    this.#delayedBytes += cost
-    this.#options.clock.after(fault.delayMs, () => {
-      this.#delayedBytes -= cost
-      this.#enqueue(message, lane)
-    })
   }
 
   sendControl(message: ControlMessage): void {
@@ -201,6 +199,22 @@ export class LinkSession {
     void settled.then(() => {
       this.#flushing = false
       this.flush()
+    })
+  }
+
+  #delay(message: LinkMessage, lane: Lane, delayMs: number): void {
+    const { clock } = this.#options
+    const waiting = this.#delayed[lane]
+    waiting.push(message)
+    this.#delayedBytes += message.bytes.length + queuedOverheadBytes
+    // Never ahead of what was sent before it under a longer delay. Each timer lets the first one go, not its own: timers for
+    // one time may run in any order.
+    this.#lastDueMs[lane] = Math.max(this.#lastDueMs[lane], clock.now() + delayMs)
+    clock.after(this.#lastDueMs[lane] - clock.now(), () => {
+      const first = waiting.shift()
+      if (first === undefined) return
+      this.#delayedBytes -= first.bytes.length + queuedOverheadBytes
+      this.#enqueue(first, lane)
     })
   }
 

@@ -577,6 +577,27 @@ describe('a room', () => {
     expect(got).toHaveLength(50)
   })
 
+  it('keeps frames in order when their delay is shortened, or taken away, while some of them wait', async () => {
+    const [first, second] = await mesh(2)
+    const got: number[] = []
+    const channel = first.attach({ ...silent(alpha) })
+    second.attach({ ...silent(beta), onFrame: (_from, frame) => got.push(frame[0] ?? -1) })
+    await world.until(() => first.peers[0]?.replicas.length === 1 && second.peers[0]?.replicas.length === 1, 'known')
+    const send = (byte: number) => channel.send(beta.replica, Uint8Array.of(byte))
+    first.faults.set('all', { delayMs: 500 })
+    send(1)
+    first.faults.set('all', { delayMs: 100 })
+    send(2)
+    first.faults.clear()
+    send(3)
+    await world.clock.advance(400)
+    expect(got).toEqual([])
+    await world.clock.advance(200)
+    send(4)
+    await world.clock.advance(50)
+    expect(got).toEqual([1, 2, 3, 4])
+  })
+
   it('believes the newer of two pages that hold the key of one replica', async () => {
     const [first, second, third] = await mesh(3)
     if (third === undefined) return expect.unreachable()
