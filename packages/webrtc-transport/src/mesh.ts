@@ -241,7 +241,8 @@ export class Mesh {
     const taken =
       link !== undefined &&
       (message.type === 'ice'
-        ? message.candidates.every((candidate) => link.signal({ type: 'ice', candidate }))
+        ? // All of them: one that is refused says nothing about those behind it.
+          message.candidates.map((candidate) => link.signal({ type: 'ice', candidate })).every((isTaken) => isTaken)
         : link.signal({ type: message.type, sdp: message.sdp }))
     if (!taken) this.#options.events.onRefused('unexpected')
     else if (message.type !== 'ice') this.#described(peer, message.type)

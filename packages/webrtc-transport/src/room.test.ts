@@ -257,8 +257,8 @@ describe('a room', () => {
     const other = 'o'.repeat(22)
 
     /** A room, and one that knows its secret and says what the test wants; its id is the greater one, so the room offers. */
-    async function puppet() {
-      const room = await world.join()
+    async function puppet(options: Partial<JoinRoomOptions> = {}) {
+      const room = await world.join(options)
       const keys = await deriveRoomKeys(parseInvite(room.invite))
       const id = `zzzzzz${randomText(12)}`
       const sealer = new Sealer(keys, id, randomText(16))
@@ -319,6 +319,23 @@ describe('a room', () => {
       await say({ type: 'answer', echo, sdp: 'nobody' })
       await say({ type: 'answer', echo, sdp: 'nobody' })
       expect(room.refused).toEqual({ unexpected: 2 })
+    })
+
+    it('takes the candidates that stand behind one which it refuses', async () => {
+      const taken: string[] = []
+      const createLink: CreatePeerLink = (options) => {
+        const link = world.links.createLink(options)
+        link.signal = (signal) => {
+          if (signal.type !== 'ice' || signal.candidate.candidate === 'bad') return false
+          taken.push(signal.candidate.candidate)
+          return true
+        }
+        return link
+      }
+      const { room, say, echo } = await puppet({ createLink })
+      const candidates = ['one', 'bad', 'other'].map((candidate) => ({ candidate, sdpMid: '0', sdpMLineIndex: 0 }))
+      await say({ type: 'ice', echo, candidates })
+      expect([taken, room.refused]).toEqual([['one', 'other'], { unexpected: 1 }])
     })
 
     it('does not call it any more once it has said goodbye', async () => {
