@@ -100,6 +100,7 @@ describe('a room', () => {
     expect(await code({ invite: '#v1.w.short' })).toBe('InvalidInvite')
     expect(await code({ signaling: 'https://signal.example' })).toBe('InvalidArgument')
     expect(await code({ signaling: 'nothing' })).toBe('InvalidArgument')
+    expect(await code({ iceServers: [{ urls: 'turn:turn.example' }] })).toBe('InvalidArgument')
     expect(await code({ signal: AbortSignal.abort() })).toBe('Aborted')
     expect(
       await joinRoom({ signaling: 'ws://127.0.0.1:1', createSocket: world.signaling.createSocket }).catch(

@@ -14,6 +14,7 @@ import { randomText } from './base64url.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { Faults, type LinkFault } from './faults.ts'
 import { defaultFramingLimits } from './framing.ts'
+import { checkIceServers } from './ice-servers.ts'
 import { createIdentity, type Identity, identityName, identityOf } from './identity.ts'
 import { createInvite, deriveRoomKeys, formatInvite, type Invite, parseInvite, type RoomKeys } from './invite.ts'
 import { type LinkSession, type Liveness, presenceChannel, type SessionLimits } from './link-session.ts'
@@ -176,6 +177,7 @@ export async function joinRoom(options: JoinRoomOptions): Promise<Room> {
   const invite = founded ? createInvite() : parseInvite(text)
   checkSignalingUrl(options.signaling)
   checkToken(options.token)
+  checkIceServers(options.iceServers ?? [])
   const createSocket = options.createSocket ?? defaultCreateSocket()
   const [keys, createLink] = await Promise.all([deriveRoomKeys(invite), options.createLink ?? loadSimplePeerLinks()])
   const identity = await identityOf(options.identity ?? (await createIdentity()))
