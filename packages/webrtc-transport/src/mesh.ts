@@ -28,7 +28,7 @@ export interface MeshEvents extends LinkSessionEvents {
 
 /** Why attempts to reach a peer fail, as far as this end can tell. */
 interface Obstacle {
-  readonly kind: 'no-route' | 'unknown-key'
+  readonly kind: 'no-route' | 'no-link' | 'unknown-key'
   readonly problem: WepaxosError
 }
 
@@ -236,7 +236,9 @@ export class Mesh {
       this.#options.events.onRefused('stale')
       return
     }
-    if (message.type === 'offer' && peer.link === undefined && !this.#weOffer(peer)) this.#makeLink(peer)
+    const mustMake = message.type === 'offer' && peer.link === undefined && !this.#weOffer(peer)
+    // Where none can be made it is not the message that is wrong.
+    if (mustMake && !this.#makeLink(peer)) return
     const { link } = peer
     const taken =
       link !== undefined &&
@@ -280,12 +282,25 @@ export class Mesh {
     return this.#options.self < peer.id
   }
 
-  #makeLink(peer: Peer): void {
+  /** False: none can be made. Another try follows, as after any other failure. */
+  #makeLink(peer: Peer): boolean {
+    try {
+      peer.link = this.#createLink(peer)
+    } catch (error) {
+      // RTCPeerConnection throws at configurations it does not like, and where the browser has no more connections to give.
+      this.#lost(peer, error instanceof Error ? error.message : String(error), error)
+      return false
+    }
+    this.#options.events.onPeers()
+    return true
+  }
+
+  #createLink(peer: Peer): PeerLink {
     const { self, credentials, createLink, iceServers, clock, fault, events } = this.#options
     peer.generation += 1
     const { generation } = peer
     const isCurrent = () => peer.generation === generation && !this.#closed
-    peer.link = createLink({
+    return createLink({
       peer: peer.id,
       initiator: this.#weOffer(peer),
       iceServers: iceServers(),
@@ -297,7 +312,7 @@ export class Mesh {
           if (!isCurrent() || peer.link === undefined) return
           peer.cancelTimer()
           const { link } = peer
-          if (peer.obstacle?.kind === 'no-route') peer.obstacle = undefined
+          if (peer.obstacle?.kind !== 'unknown-key') peer.obstacle = undefined
           peer.proof = new LinkProof({
             credentials,
             self,
@@ -331,15 +346,21 @@ export class Mesh {
           if (isCurrent()) peer.session?.flush()
         },
         onClose: (reason) => {
-          if (!isCurrent()) return
-          this.#countRoute(peer)
-          this.#dropLink(peer, reason)
-          this.#afterLoss(peer)
-          events.onPeers()
+          if (isCurrent()) this.#lost(peer, reason)
         },
       },
     })
-    events.onPeers()
+  }
+
+  /** The peer's link has ended by itself, or could not be made. */
+  #lost(peer: Peer, reason: string, cause?: unknown): void {
+    const neverOpened = peer.session === undefined && peer.proof === undefined
+    // Before anything was described, the other end has had nothing to do with it.
+    if (neverOpened && !peer.offered) this.#meet(peer, noLink(reason, cause))
+    this.#countRoute(peer)
+    this.#dropLink(peer, reason)
+    this.#afterLoss(peer)
+    this.#options.events.onPeers()
   }
 
   #openSession(peer: Peer, link: PeerLink, proven: ProvenPeer): void {
@@ -484,4 +505,9 @@ export class Mesh {
     this.#peers.delete(peer.id)
     this.#options.events.onPeers()
   }
+}
+
+function noLink(reason: string, cause: unknown): Obstacle {
+  const problem = `no connection can be made in this browser: ${reason}`
+  return { kind: 'no-link', problem: new WepaxosError('NotSupported', problem, {}, cause) }
 }

@@ -427,6 +427,42 @@ describe('a room', () => {
     expect([first.peers[0]?.problem, second.peers[0]?.problem]).toEqual([null, null])
   })
 
+  const failures: Readonly<Record<string, CreatePeerLink>> = {
+    throws: () => {
+      throw new Error('no more connections')
+    },
+    // As simple-peer does it.
+    'closes it at once': (options) => {
+      const link = world.links.createLink(options)
+      link.close('no more connections')
+      return link
+    },
+  }
+  it.each(Object.keys(failures).flatMap((how) => [['offers', how] as const, ['answers', how] as const]))(
+    'says why no link can be made, and makes one as soon as it can: the one who %s, where what makes it %s',
+    async (role, how) => {
+      let isBroken = true
+      const createLink: CreatePeerLink = (options) =>
+        (isBroken ? (failures[how] ?? expect.unreachable()) : world.links.createLink)(options)
+      const first = await world.join()
+      let second = await world.join({ invite: first.invite, createLink })
+      // The smaller id offers, and ids are random.
+      while (second.self < first.self !== (role === 'offers')) {
+        const closing = second.close()
+        await world.clock.advance(100)
+        await closing
+        second = await world.join({ invite: first.invite, createLink })
+      }
+      await world.until(() => second.peers[0]?.problem?.code === 'NotSupported', 'it says what is wrong')
+      expect(second.peers[0]?.problem?.message).toContain('no more connections')
+      await world.clock.advance(60_000)
+      expect([second.peers[0]?.problem?.code, openPeers(first)]).toEqual(['NotSupported', []])
+      isBroken = false
+      await world.until(() => isMesh([first, second]), 'they are connected')
+      expect(second.peers[0]?.problem).toBeNull()
+    },
+  )
+
   it('does not blame the network when the other page does not answer', async () => {
     const first = await world.join()
     world.signaling.tamper = () => []

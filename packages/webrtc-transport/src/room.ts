@@ -94,7 +94,8 @@ export interface RoomPeer {
   /**
    * `NoRoute`: twice in a row both pages have heard of each other and found no way between them. Behind such networks a
    * TURN server is needed. `NotSupported`: its key, or that of a replica which is attached there, is of a kind that this
-   * browser does not know, so what is signed with it can not be checked; it is not heard. It goes on trying.
+   * browser does not know, so what is signed with it can not be checked; it is not heard. Or twice in a row no connection
+   * could be made in this browser at all, and the message says why. It goes on trying.
    */
   readonly problem: WepaxosError | null
   /** The last measured round trip; null before the first. */
