@@ -152,7 +152,10 @@ export interface Room extends Transport, AsyncDisposable {
   readonly faults: RoomFaults
   addEventListener(type: RoomEventType, listener: (event: Event) => void, options?: AddEventListenerOptions): void
   removeEventListener(type: RoomEventType, listener: (event: Event) => void): void
-  /** Says goodbye, closes all links, leaves. Attached replicas hear onDisconnected for all. Idempotent. */
+  /**
+   * Says goodbye, closes all links, leaves. Attached replicas hear onDisconnected for all; where one of them throws, this
+   * rejects with what it threw once all is closed. Idempotent.
+   */
   close(): Promise<void>
 }
 
@@ -408,14 +411,18 @@ class WebRtcRoom extends EventTarget implements Room {
     this.#ended.abort()
     // From here on outside of any call of an endpoint that may have led here.
     await Promise.resolve()
-    this.#attachments.close()
-    this.#mesh.bye()
-    // Closing a connection throws away what it still holds: the goodbyes need a moment to leave.
-    await new Promise<void>((resolve) => this.#clock.after(goodbyeMs, resolve))
-    this.#mesh.close()
-    this.#signaling.close()
-    this.#sameBrowser?.close()
-    this.#presence.close()
+    try {
+      this.#attachments.close()
+    } finally {
+      // Also where an endpoint threw: the others are not to wait for a page that is gone.
+      this.#mesh.bye()
+      // Closing a connection throws away what it still holds: the goodbyes need a moment to leave.
+      await new Promise<void>((resolve) => this.#clock.after(goodbyeMs, resolve))
+      this.#mesh.close()
+      this.#signaling.close()
+      this.#sameBrowser?.close()
+      this.#presence.close()
+    }
   }
 
   async #sendSignal(peer: string, message: SignalingMessage): Promise<void> {
