@@ -52,7 +52,7 @@ interface Peer {
   readonly id: string
   /** The signaling server has it in the room, as far as we know. */
   present: boolean
-  /** It said goodbye: it is not called again before it calls, or joins anew. */
+  /** It said goodbye: it is not called again before it calls, or joins anew, or this page itself was away. */
   departed: boolean
   nonce: string
   theirNonce: string | undefined
@@ -180,6 +180,12 @@ export class Mesh {
     peer.cancelTimer()
     this.#dropLink(peer, 'the peer said goodbye')
     this.#options.events.onPeers()
+  }
+
+  /** The page is back. Others that went with it may be back as well, and each would wait for the other to call. */
+  returned(): void {
+    for (const peer of this.#peers.values()) if (peer.present) peer.departed = false
+    this.recheck()
   }
 
   /** Tries at once what waits for its time. */

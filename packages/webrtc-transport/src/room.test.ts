@@ -1,6 +1,6 @@
 // Rooms in Node: everything but WebRTC and the network is real. The same rooms in a browser: room.browser-test.ts.
 import type { Endpoint, Logger, WepaxosError } from '@wepaxos/core'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { describeTransportContract } from '../../core/testing/transport-contract.ts'
 import { holdCrypto } from '../testing/manual-clock.ts'
 import { forgetEd25519 } from '../testing/old-browser.ts'
@@ -359,6 +359,47 @@ describe('a room', () => {
     expect(second.peers.map(({ id }) => id)).toEqual([third?.self])
     await world.close()
     expect([world.clock.pending, world.links.open()]).toEqual([0, 0])
+  })
+
+  it('leaves nothing behind though a replica throws when it hears that all are gone', async () => {
+    const second = await world.join()
+    const { signaling, links, clock } = world
+    const { createSocket } = signaling
+    const { createLink } = links
+    const first = await joinRoom({
+      invite: second.invite,
+      signaling: 'ws://127.0.0.1:1',
+      createSocket,
+      createLink,
+      clock,
+    })
+    const fault = new Error('a fault of the replica')
+    first.attach({
+      ...silent(alpha),
+      onDisconnected: () => {
+        throw fault
+      },
+    })
+    second.attach(silent(beta))
+    await world.until(() => first.peers[0]?.replicas.length === 1, 'beta is known')
+    const closed = first.close().catch((error: unknown) => error)
+    await world.until(() => second.peers.length === 0, 'the other one knows')
+    expect([await closed, first.peers, first.signaling, links.open()]).toEqual([fault, [], 'closed', 0])
+  })
+
+  it('finds the others again when all of them were hidden at the same moment', async () => {
+    const page = new EventTarget()
+    vi.stubGlobal('document', new EventTarget())
+    vi.stubGlobal('addEventListener', page.addEventListener.bind(page))
+    try {
+      const rooms = await mesh(3)
+      page.dispatchEvent(new Event('pagehide'))
+      await world.until(() => rooms.every((room) => room.peers.length === 0), 'all have said goodbye')
+      page.dispatchEvent(new Event('pageshow'))
+      await world.until(() => isMesh(rooms), 'they are connected again')
+    } finally {
+      vi.unstubAllGlobals()
+    }
   })
 
   it('leaves nothing behind of links that broke, however often, in whatever state they were', async () => {

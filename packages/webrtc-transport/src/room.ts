@@ -348,7 +348,7 @@ class WebRtcRoom extends EventTarget implements Room {
         onHide: () => this.#mesh.bye(),
         onReturn: () => {
           this.#signaling.recheck()
-          this.#mesh.recheck()
+          this.#mesh.returned()
         },
       },
       this.#ended.signal,
