@@ -479,20 +479,26 @@ describe('a room', () => {
       return link
     },
   }
-  it.each(Object.keys(failures).flatMap((how) => [['offers', how] as const, ['answers', how] as const]))(
-    'says why no link can be made, and makes one as soon as it can: the one who %s, where what makes it %s',
-    async (role, how) => {
+  const ways = Object.keys(failures).flatMap((how) => [
+    ['offers', how, false] as const,
+    ['answers', how, false] as const,
+    // The end that answers makes it only when it has seen the offer.
+    ['answers', how, true] as const,
+  ])
+  it.each(ways)(
+    'says why no link can be made, and makes one as soon as it can: the one who %s, where what makes it %s (same browser: %s)',
+    async (role, how, sameBrowser) => {
       let isBroken = true
       const createLink: CreatePeerLink = (options) =>
         (isBroken ? (failures[how] ?? expect.unreachable()) : world.links.createLink)(options)
       const first = await world.join()
-      let second = await world.join({ invite: first.invite, createLink })
+      let second = await world.join({ invite: first.invite, createLink, sameBrowser })
       // The smaller id offers, and ids are random.
       while (second.self < first.self !== (role === 'offers')) {
         const closing = second.close()
         await world.clock.advance(100)
         await closing
-        second = await world.join({ invite: first.invite, createLink })
+        second = await world.join({ invite: first.invite, createLink, sameBrowser })
       }
       await world.until(() => second.peers[0]?.problem?.code === 'NotSupported', 'it says what is wrong')
       expect(second.peers[0]?.problem?.message).toContain('no more connections')
