@@ -37,6 +37,8 @@ export interface AttachmentsOptions {
   readonly onReplicas: () => void
   /** A link announced a replica without holding its key. An honest page never does: the link should be closed. */
   readonly onSpoofed: (session: LinkSession, replica: ReplicaId) => void
+  /** A link announced a replica whose key is of a kind that this browser does not know: it is not heard, and can not be told from a liar. */
+  readonly onUnknownKey: (session: LinkSession, replica: ReplicaId) => void
   /** A replica is attached here that can not prove its id to anybody. */
   readonly onUnusableKey: (replica: ReplicaId, error: unknown) => void
 }
@@ -96,6 +98,11 @@ export class Attachments {
     return verified.map(({ partition, replica }) => ({ partition, replica }))
   }
 
+  /** True while a replica is attached there whose key is of a kind that is not known here. */
+  hasUnknownKey(session: LinkSession): boolean {
+    return this.#links.get(session)?.hasUnknownKey ?? false
+  }
+
   linkOpened(session: LinkSession): void {
     const claims = new LinkClaims({
       session,
@@ -106,6 +113,7 @@ export class Attachments {
         for (const message of held) this.#deliver(claim, message)
       },
       onRefused: ({ replica }) => this.#options.onSpoofed(session, replica),
+      onUnknownKey: ({ replica }) => this.#options.onUnknownKey(session, replica),
     })
     this.#links.set(session, claims)
     for (const local of this.#locals.values()) void this.#announce(local, session)

@@ -47,6 +47,9 @@ interface Queued {
   transfer: number
 }
 
+/** What a queued message costs besides its payload: objects, a buffer's head, a place in the queue. */
+export const queuedOverheadBytes = 256
+
 /** Packs messages into frames. */
 export class FrameWriter {
   readonly #lanes: Record<Lane, Queue> = { control: new Queue(), normal: new Queue(), bulk: new Queue() }
@@ -56,14 +59,14 @@ export class FrameWriter {
   #framesWithoutBulk = 0
   #queuedBytes = 0
 
-  /** Payload bytes that no frame has taken yet. */
+  /** What waits: bytes of payload that no frame has taken yet, and the overhead of each message. */
   get queuedBytes(): number {
     return this.#queuedBytes
   }
 
   enqueue(message: LinkMessage, lane: Lane): void {
     this.#lanes[lane].push({ message, sent: 0, transfer: 0 })
-    this.#queuedBytes += message.bytes.length
+    this.#queuedBytes += message.bytes.length + queuedOverheadBytes
   }
 
   /** The next frame, as full as what is queued allows; undefined when nothing is queued. */
@@ -109,6 +112,7 @@ export class FrameWriter {
       }
       if (queued.sent < bytes.length) return
       lane.shift()
+      this.#queuedBytes -= queuedOverheadBytes
     }
   }
 

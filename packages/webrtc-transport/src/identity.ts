@@ -1,10 +1,16 @@
-// A page's identity in a room: a key pair of which only the public half leaves the browser. Ed25519, or ECDSA on P-256
-// where the browser does not have that. What is signed with it is link-proof.ts's business. The keys of replicas are of the
-// same kinds: see replica-key.ts.
+// A page's identity in a room: a key pair of which only the public half leaves the browser. ECDSA on P-256, which every
+// WebCrypto has; one of Ed25519 can be given, and kept ones are used. What is signed with it is link-proof.ts's business. The
+// keys of replicas are of the same kinds: see replica-key.ts.
 import { WepaxosError } from '@wepaxos/core'
 import { decodeBase64Url, encodeBase64Url } from './base64url.ts'
 
 export type IdentityAlgorithm = 'Ed25519' | 'P-256'
+
+/**
+ * Of new keys. Not the best kind that this browser knows: the other end has to check what is signed, and Ed25519 came to
+ * Chrome with 137, to Firefox with 129.
+ */
+export const defaultAlgorithm: IdentityAlgorithm = 'P-256'
 
 /** The public half of an identity, as it is written in a proof. */
 export interface PublicIdentity {
@@ -27,12 +33,8 @@ const signing: Readonly<Record<IdentityAlgorithm, AlgorithmIdentifier | EcdsaPar
 const making = { Ed25519: 'Ed25519', 'P-256': { name: 'ECDSA', namedCurve: 'P-256' } } as const
 
 /** A new key pair whose private half can not be extracted, ready to be kept in IndexedDB. */
-export async function createIdentity(): Promise<CryptoKeyPair> {
-  try {
-    return await createKeyPair('Ed25519', false)
-  } catch {
-    return createKeyPair('P-256', false)
-  }
+export function createIdentity(): Promise<CryptoKeyPair> {
+  return createKeyPair(defaultAlgorithm, false)
 }
 
 /** Rejects where this browser does not know the kind. */
@@ -67,7 +69,19 @@ export async function signAs(identity: Identity, bytes: Uint8Array<ArrayBuffer>)
   return encodeBase64Url(new Uint8Array(await crypto.subtle.sign(signing[identity.alg], identity.privateKey, bytes)))
 }
 
-/** False also where the key or the signature is not one. */
+/** False: this browser can not tell whether a signature of that kind is one. Nobody is to be blamed for that. */
+export async function knowsKind(alg: IdentityAlgorithm): Promise<boolean> {
+  if (alg === 'P-256') return true
+  try {
+    await crypto.subtle.importKey('raw', new Uint8Array(keyBytes[alg]), making[alg], true, ['verify'])
+    return true
+  } catch (error) {
+    // Another error would be about these bytes.
+    return !(error instanceof Error && error.name === 'NotSupportedError')
+  }
+}
+
+/** False also where the key or the signature is not one, or `knowsKind` is false. */
 export async function isSignedBy(
   { alg, key }: PublicIdentity,
   signature: string,
@@ -80,7 +94,7 @@ export async function isSignedBy(
     const publicKey = await crypto.subtle.importKey('raw', rawKey, making[alg], true, ['verify'])
     return await crypto.subtle.verify(signing[alg], publicKey, rawSignature, bytes)
   } catch {
-    // The bytes are no point of the curve, or this browser does not know the kind.
+    // The bytes are no point of the curve.
     return false
   }
 }

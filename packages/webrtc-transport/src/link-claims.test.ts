@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { settle } from '../testing/manual-clock.ts'
+import { forgetEd25519 } from '../testing/old-browser.ts'
 import { createReplica } from '../testing/replicas.ts'
 import { signAnnouncement } from './announcement.ts'
 import type { Announcement } from './control-message.ts'
@@ -33,6 +34,7 @@ describe('the claims of a link', () => {
       heldBytesMax: 1_000,
       onVerified: ({ channel }, held) => events.push(`verified ${channel}`, ...held.map(({ bytes }) => `${bytes[0]}`)),
       onRefused: ({ channel }) => events.push(`refused ${channel}`),
+      onUnknownKey: ({ channel }) => events.push(`unknown key ${channel}`),
     })
   })
 
@@ -56,6 +58,23 @@ describe('the claims of a link', () => {
     expect(claims.hold(message(16, 2, 900))).toBe(true)
     await settle()
     expect(events).toEqual(['refused 16', 'verified 16', '2'])
+  })
+
+  it('neither count nor are refused where the kind of the key is not known, and nothing is heard under them', async () => {
+    const remember = forgetEd25519()
+    try {
+      claims.announced(await announcement())
+      claims.hold(message(16, 1, 900))
+      await settle()
+    } finally {
+      remember()
+    }
+    expect([events, claims.verified, claims.verifiedAt(16)]).toEqual([['unknown key 16'], [], undefined])
+    // What is said under it is dropped, and takes no room.
+    for (let count = 0; count < 3; count += 1) expect(claims.hold(message(16, 2, 900))).toBe(true)
+    expect(claims.hasUnknownKey).toBe(true)
+    claims.withdrawn(16)
+    expect(claims.hasUnknownKey).toBe(false)
   })
 
   it('hold back so many bytes together, and not more', async () => {

@@ -4,7 +4,7 @@
 // The claims of a link are verified side by side, and it does not matter which is done first: a replica's messages stand
 // behind its own announcement only, and of two claims to be one replica the time of attachment decides.
 import type { ReplicaId } from '@wepaxos/core'
-import { isAnnouncementProven } from './announcement.ts'
+import { type AnnouncementCheck, checkAnnouncement } from './announcement.ts'
 import type { Announcement } from './control-message.ts'
 import type { LinkMessage } from './framing.ts'
 import type { ProvenPeer } from './link-proof.ts'
@@ -33,12 +33,15 @@ export interface LinkClaimsOptions<Link extends ClaimLink> {
   readonly onVerified: (claim: Claim<Link>, held: readonly LinkMessage[]) => void
   /** It is not who it claims to be. */
   readonly onRefused: (claim: Claim<Link>) => void
+  /** Its key is of a kind that this browser does not know: it is neither believed nor blamed, and nothing of it is heard. */
+  readonly onUnknownKey: (claim: Claim<Link>) => void
 }
 
 interface Entry<Link extends ClaimLink> {
   readonly claim: Claim<Link>
-  /** undefined once the claim is verified. */
-  held: LinkMessage[] | undefined
+  state: 'verifying' | 'verified' | 'unknown-key'
+  /** What came while the claim was being verified. */
+  held: LinkMessage[]
 }
 
 const claimsMax = 256
@@ -59,13 +62,18 @@ export class LinkClaims<Link extends ClaimLink> {
 
   /** Those that count. */
   get verified(): readonly Claim<Link>[] {
-    return [...this.#entries.values()].filter(({ held }) => held === undefined).map(({ claim }) => claim)
+    return [...this.#entries.values()].filter(({ state }) => state === 'verified').map(({ claim }) => claim)
+  }
+
+  /** True while the other end announces a replica whose key is of a kind that is not known here. */
+  get hasUnknownKey(): boolean {
+    return [...this.#entries.values()].some(({ state }) => state === 'unknown-key')
   }
 
   /** The claim behind the number `channel`, where it counts. */
   verifiedAt(channel: number): Claim<Link> | undefined {
     const entry = this.#entries.get(channel)
-    return entry?.held === undefined ? entry?.claim : undefined
+    return entry?.state === 'verified' ? entry.claim : undefined
   }
 
   /** False: too many, or under a number that is taken. */
@@ -74,23 +82,23 @@ export class LinkClaims<Link extends ClaimLink> {
     if (this.#entries.size >= claimsMax || this.#verifying >= claimsMax || this.#entries.has(channel)) return false
     const { session } = this.#options
     const claim: Claim<Link> = { kind: 'claim', session, channel, partition, replica, sinceMs }
-    const entry: Entry<Link> = { claim, held: [] }
+    const entry: Entry<Link> = { claim, state: 'verifying', held: [] }
     this.#entries.set(channel, entry)
     this.#verifying += 1
-    isAnnouncementProven(announcement, session.proven.binding.theirs).then(
-      (isProven) => this.#settle(entry, isProven),
-      () => this.#settle(entry, false),
+    checkAnnouncement(announcement, session.proven.binding.theirs).then(
+      (check) => this.#settle(entry, check),
+      () => this.#settle(entry, 'unproven'),
     )
     return true
   }
 
   /** Keeps a message of a claim that is being verified; one of nobody is dropped. False: they are too many. */
   hold(message: LinkMessage): boolean {
-    const held = this.#entries.get(message.sender)?.held
-    if (held === undefined) return true
+    const entry = this.#entries.get(message.sender)
+    if (entry?.state !== 'verifying') return true
     this.#heldBytes += message.bytes.length
     this.#heldMessages += 1
-    held.push(message)
+    entry.held.push(message)
     return this.#heldBytes <= this.#options.heldBytesMax && this.#heldMessages <= heldMessagesMax
   }
 
@@ -106,23 +114,30 @@ export class LinkClaims<Link extends ClaimLink> {
     this.#entries.clear()
   }
 
-  #settle(entry: Entry<Link>, isProven: boolean): void {
+  #settle(entry: Entry<Link>, check: AnnouncementCheck): void {
     this.#verifying -= 1
     const { claim } = entry
-    const { session, onVerified, onRefused } = this.#options
+    const { session, onVerified, onRefused, onUnknownKey } = this.#options
     // Withdrawn meanwhile, perhaps with another one under its number; or the link is gone.
     if (this.#entries.get(claim.channel) !== entry || !session.isOpen) return
-    if (isProven) {
-      onVerified(claim, this.#release(entry))
-    } else {
+    if (check === 'unproven') {
       this.withdrawn(claim.channel)
       onRefused(claim)
+      return
+    }
+    const held = this.#release(entry)
+    if (check === 'proven') {
+      entry.state = 'verified'
+      onVerified(claim, held)
+    } else {
+      entry.state = 'unknown-key'
+      onUnknownKey(claim)
     }
   }
 
   #release(entry: Entry<Link>): readonly LinkMessage[] {
-    const held = entry.held ?? []
-    entry.held = undefined
+    const { held } = entry
+    entry.held = []
     this.#heldMessages -= held.length
     for (const { bytes } of held) this.#heldBytes -= bytes.length
     return held

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ManualClock, settle } from '../testing/manual-clock.ts'
-import { randomText } from './base64url.ts'
-import { createIdentity, type Identity, identityName, identityOf } from './identity.ts'
+import { forgetEd25519 } from '../testing/old-browser.ts'
+import { encodeBase64Url, randomText } from './base64url.ts'
+import { createIdentity, createKeyPair, type Identity, identityName, identityOf } from './identity.ts'
 import { createInvite, deriveRoomKeys, type Invite, readerInvite } from './invite.ts'
 import { type Credentials, type LinkBinding, LinkProof, proofTimeoutMs } from './link-proof.ts'
 
@@ -35,7 +36,7 @@ function end(clock: ManualClock, { credentials, id, own, theirs }: EndOptions, p
       bindings.push(binding)
       heard.push(`proven ${role} ${identity}`, ...unread.map((frame) => `unread ${frame.length}`))
     },
-    onRefused: (reason) => heard.push(`refused: ${reason}`),
+    onRefused: (reason, kind) => heard.push(kind === 'unproven' ? `refused: ${reason}` : `${kind}: ${reason}`),
   })
   return { proof, sent, heard, bindings, wire }
 }
@@ -118,14 +119,29 @@ describe('a proof on a link', () => {
   })
 
   it('works between a key on P-256 and one of Ed25519', async () => {
-    const p256 = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign', 'verify'])
-    const { anas, left, right } = await people(false, p256)
-    expect([anas.identity.alg, anas.identity.privateKey.extractable]).toEqual(['P-256', false])
+    const { anas, bos, left, right } = await people(false, await createKeyPair('Ed25519', false))
+    expect([anas.identity.alg, bos.identity.alg]).toEqual(['Ed25519', 'P-256'])
     const met = await meet(left, right)
     expect([met.left.heard[0], met.right.heard[0]]).toEqual([
       expect.stringMatching(/^proven/),
       `proven voter ${await nameOf(anas)}`,
     ])
+  })
+
+  it('is refused for a key of a kind that this browser does not know, before it has proven anything itself', async () => {
+    const { left, right } = await people(false, await createKeyPair('Ed25519', false))
+    const saidByRight: unknown[] = []
+    const remember = forgetEd25519()
+    try {
+      const met = await meet(left, right, (message, from) => {
+        if (from === 'right') saidByRight.push(message['type'])
+        return message
+      })
+      expect([met.right.heard, met.left.heard]).toEqual([['unknown-key: a key of the kind Ed25519'], []])
+    } finally {
+      remember()
+    }
+    expect(saidByRight).toEqual(['proof-hello'])
   })
 
   it('takes two messages of less than 500 bytes from each end', async () => {
@@ -211,6 +227,8 @@ describe('a proof on a link', () => {
     expect(replayed.left.heard).toEqual(['refused: a signature that is not for this channel'])
   })
 
+  /** As long as a key on P-256 is. */
+  const offCurve = encodeBase64Url(new Uint8Array(65).fill(4))
   const changes: readonly (readonly [
     what: string,
     type: string,
@@ -223,7 +241,7 @@ describe('a proof on a link', () => {
     ['a nonce that is too short', 'proof-hello', (hello) => ({ ...hello, nonce: 'n' }), 'a hello that is none'],
     ['no object', 'proof-hello', () => null, 'a hello that is none'],
     ['another nonce', 'proof-hello', (hello) => ({ ...hello, nonce: randomText(32) }), 'a signature that'],
-    ['a key that is no point', 'proof-hello', (hello) => ({ ...hello, alg: 'P-256' }), 'a signature that'],
+    ['a key that is no point', 'proof-hello', (hello) => ({ ...hello, key: offCurve }), 'a signature that'],
     ['a key of one byte', 'proof-hello', (hello) => ({ ...hello, key: 'AA' }), 'a signature that'],
     ['another signature', 'proof', (proof) => ({ ...proof, signature: randomText(64) }), 'a signature that'],
     ['a signature that is no text', 'proof', (proof) => ({ ...proof, signature: 7 }), 'a proof that is none'],
@@ -338,8 +356,8 @@ describe('a proof on a link', () => {
 describe('an identity', () => {
   const kind = ({ alg, privateKey }: Identity) => [alg, privateKey.extractable]
 
-  it('is a pair whose private half can not be taken out', async () => {
-    expect(kind(await identityOf(await createIdentity()))).toEqual(['Ed25519', false])
+  it('is a pair of a kind that every browser can check, whose private half can not be taken out', async () => {
+    expect(kind(await identityOf(await createIdentity()))).toEqual(['P-256', false])
   })
 
   it('has one name for one key, and another for another', async () => {

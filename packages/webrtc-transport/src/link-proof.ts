@@ -4,7 +4,7 @@
 // same with the join key, which the reader's secret does not give.
 import { encodeBase64Url, randomText } from './base64url.ts'
 import type { Clock } from './clock.ts'
-import { type Identity, type IdentityAlgorithm, identityName, isSignedBy, signAs } from './identity.ts'
+import { type Identity, type IdentityAlgorithm, identityName, isSignedBy, knowsKind, signAs } from './identity.ts'
 import type { RoomKeys } from './invite.ts'
 import { lengthPrefixed } from './length-prefixed.ts'
 import type { LinkFingerprints } from './peer-link.ts'
@@ -46,9 +46,14 @@ export interface LinkProofOptions {
   readonly send: (bytes: Uint8Array<ArrayBuffer>) => void
   /** Once, if the other end proves itself; `unread` are the frames that came after its proof. */
   readonly onProven: (peer: ProvenPeer, unread: readonly Uint8Array[]) => void
-  /** Once, if it does not: the link is to be closed. */
-  readonly onRefused: (reason: string) => void
+  /**
+   * Once, if it does not: the link is to be closed. `unknown-key`: what it would say can not be checked in this browser, so it
+   * was not told who is here either.
+   */
+  readonly onRefused: (reason: string, kind: ProofRefusal) => void
 }
+
+export type ProofRefusal = 'unproven' | 'unknown-key'
 
 interface Hello {
   readonly alg: IdentityAlgorithm
@@ -119,6 +124,7 @@ export class LinkProof {
     const [certificates, firstFrame] = await Promise.all([fingerprints(), this.#nextFrame()])
     const theirHello = decodeHello(firstFrame)
     if (theirHello === undefined) return this.#refuse('a hello that is none')
+    if (!(await knowsKind(theirHello.alg))) return this.#refuse(`a key of the kind ${theirHello.alg}`, 'unknown-key')
     // Nobody has these but this end: what shows them is this end's own echo.
     if (theirHello.nonce === hello.nonce || certificates.own === certificates.theirs) return this.#refuse('an echo')
 
@@ -153,10 +159,10 @@ export class LinkProof {
     return this.#frames.shift() ?? new Uint8Array(0)
   }
 
-  #refuse(reason: string): void {
+  #refuse(reason: string, kind: ProofRefusal = 'unproven'): void {
     if (this.#ended) return
     this.end()
-    this.#options.onRefused(reason)
+    this.#options.onRefused(reason, kind)
   }
 }
 

@@ -1,6 +1,6 @@
 import { replicaId } from '@wepaxos/core'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ManualClock } from '../testing/manual-clock.ts'
 import { createMemoryLinks } from '../testing/memory-links.ts'
 import { type ControlMessage, decodeControlMessage, encodeControlMessage } from './control-message.ts'
@@ -74,14 +74,17 @@ async function open() {
   }
   await clock.advance(20)
   if (session === undefined) throw new Error('the link did not open')
-  const say = (message: LinkMessage) => {
-    const writer = new FrameWriter()
-    writer.enqueue(message, 'normal')
-    const frame = writer.next()
-    if (frame !== undefined) ends.raw.send(frame)
-  }
+  const say = (message: LinkMessage) => ends.raw.send(frameOf(message))
   return { clock, session, raw: ends.raw, heard, rawFrames, say }
 }
+
+function frameOf(message: LinkMessage): Uint8Array<ArrayBuffer> {
+  const writer = new FrameWriter()
+  writer.enqueue(message, 'normal')
+  return writer.next() ?? expect.unreachable()
+}
+
+const settled = Promise.resolve()
 
 function control(text: string): LinkMessage {
   return { channel: 0, sender: 0, bytes: new TextEncoder().encode(text) }
@@ -194,6 +197,63 @@ describe('a link session', () => {
     await clock.advance(10)
     expect(session.rttMs).toBeGreaterThan(0)
     expect(heard).toEqual(['alive'])
+  })
+
+  describe('with a peer that reads nothing', () => {
+    let sent: Uint8Array[]
+    let link: { -readonly [Key in keyof PeerLink]: PeerLink[Key] }
+    let session: LinkSession
+    let closed: string[]
+    const queueBytesMax = 1_000_000
+
+    beforeEach(() => {
+      sent = []
+      closed = []
+      link = {
+        bufferedBytes: 0,
+        writable: false,
+        fingerprints: () => Promise.reject(new Error('not asked here')),
+        signal: () => true,
+        send: (bytes) => sent.push(bytes),
+        close: (reason) => closed.push(reason),
+      }
+      session = new LinkSession({
+        peer: 'raw',
+        proven: { identity: 'raw', role: 'voter', binding: { own: 'own', theirs: 'theirs' } },
+        link,
+        clock: new ManualClock(),
+        liveness: { pingIntervalMs: 2_000, silentIntervalsMax: 3 },
+        limits: { ...defaultFramingLimits, queueBytesMax },
+        fault: () => ({}),
+        events: {
+          onControl: () => undefined,
+          onMessage: () => undefined,
+          onAlive: () => undefined,
+          onGarbage: () => undefined,
+        },
+      })
+    })
+
+    afterEach(() => session.close('the test is over'))
+
+    it('keeps one answer to all its pings, that to the latest one', async () => {
+      const before = session.queuedBytes
+      for (let id = 0; id < 100_000; id += 1) session.receive(frameOf(control(`{"type":"ping","id":${id}}`)))
+      await settled
+      expect([session.queuedBytes, closed]).toEqual([before, []])
+      link.writable = true
+      session.flush()
+      const text = sent.map((frame) => new TextDecoder().decode(frame)).join()
+      expect(text.match(/"pong","id":[0-9]+/g)).toEqual(['"pong","id":99999'])
+    })
+
+    it('counts what a message costs besides its payload, so that empty ones are not endless', () => {
+      let count = 0
+      const empty = { channel: 16, sender: 16, bytes: new Uint8Array(0) }
+      for (; session.isOpen && count < queueBytesMax / 200; count += 1) session.send(empty, 'normal')
+      expect(count).toBeGreaterThan(1_000)
+      expect(closed).toEqual(['more is queued than the peer takes'])
+    })
   })
 
   it('takes no pong for a ping that it did not just send', async () => {

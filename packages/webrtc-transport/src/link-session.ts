@@ -3,7 +3,14 @@
 import type { Clock } from './clock.ts'
 import { type ControlMessage, decodeControlMessage, encodeControlMessage } from './control-message.ts'
 import type { LinkFault } from './faults.ts'
-import { FrameReader, FrameWriter, type FramingLimits, type Lane, type LinkMessage } from './framing.ts'
+import {
+  FrameReader,
+  FrameWriter,
+  type FramingLimits,
+  type Lane,
+  type LinkMessage,
+  queuedOverheadBytes,
+} from './framing.ts'
 import type { ProvenPeer } from './link-proof.ts'
 import type { PeerLink } from './peer-link.ts'
 
@@ -64,7 +71,12 @@ export class LinkSession {
   #rttMs: number | null = null
   #sentBytes = 0
   #receivedBytes = 0
+  /** What waits for its time because of a fault, by lane, and when the last of each lane is due. */
+  readonly #delayed: Readonly<Record<Lane, LinkMessage[]>> = { control: [], normal: [], bulk: [] }
+  readonly #lastDueMs: Record<Lane, number> = { control: 0, normal: 0, bulk: 0 }
   #delayedBytes = 0
+  /** The peer's latest ping, while it is not answered. One: who asks without end and reads nothing is to pile up nothing. */
+  #askedId: number | undefined
 
   constructor(options: LinkSessionOptions) {
     this.peer = options.peer
@@ -93,7 +105,7 @@ export class LinkSession {
     return this.#receivedBytes
   }
 
-  /** All that was given to `send` and has not left the page. */
+  /** All that was given to `send` and has not left the page, with some overhead for each message. */
   get queuedBytes(): number {
     return this.isOpen ? this.#delayedBytes + this.#writer.queuedBytes + this.#options.link.bufferedBytes : 0
   }
@@ -102,27 +114,26 @@ export class LinkSession {
   send(message: LinkMessage, lane: Lane): void {
     if (!this.isOpen) return
     const fault = this.#options.fault()
-    if (message.channel < firstReplicaChannel || fault.delayMs === undefined) {
-      if (message.channel >= firstReplicaChannel && this.#drops(fault)) return
+    if (message.channel < firstReplicaChannel) {
       this.#enqueue(message, lane)
-      return
+    } else if (!this.#drops(fault)) {
+      const isBehind = this.#delayed[lane].length > 0
+      if (fault.delayMs === undefined && !isBehind) this.#enqueue(message, lane)
+      else this.#delay(message, lane, fault.delayMs ?? 0)
     }
-    if (this.#drops(fault)) return
-    this.#delayedBytes += message.bytes.length
-    this.#options.clock.after(fault.delayMs, () => {
-      this.#delayedBytes -= message.bytes.length
-      this.#enqueue(message, lane)
-    })
   }
 
   sendControl(message: ControlMessage): void {
-    this.send({ channel: controlChannel, sender: controlChannel, bytes: encodeControlMessage(message) }, 'control')
+    this.send(controlMessage(message), 'control')
   }
 
   /** Hands what is queued to the link at once: for a page that is about to go. */
   flush(): void {
     const { link } = this.#options
     while (this.isOpen && link.writable) {
+      if (this.#askedId !== undefined)
+        this.#writer.enqueue(controlMessage({ type: 'pong', id: this.#askedId }), 'control')
+      this.#askedId = undefined
       const frame = this.#writer.next()
       if (frame === undefined) return
       if (this.#options.fault().cut === true) continue
@@ -177,6 +188,10 @@ export class LinkSession {
       return
     }
     this.#writer.enqueue(message, lane)
+    this.#flushSoon()
+  }
+
+  #flushSoon(): void {
     if (this.#flushing) return
     this.#flushing = true
     // At the end of this turn, not later: a timer would add its delay to every round trip. (A promise's reaction costs a
@@ -184,6 +199,22 @@ export class LinkSession {
     void settled.then(() => {
       this.#flushing = false
       this.flush()
+    })
+  }
+
+  #delay(message: LinkMessage, lane: Lane, delayMs: number): void {
+    const { clock } = this.#options
+    const waiting = this.#delayed[lane]
+    waiting.push(message)
+    this.#delayedBytes += message.bytes.length + queuedOverheadBytes
+    // Never ahead of what was sent before it under a longer delay. Each timer lets the first one go, not its own: timers for
+    // one time may run in any order.
+    this.#lastDueMs[lane] = Math.max(this.#lastDueMs[lane], clock.now() + delayMs)
+    clock.after(this.#lastDueMs[lane] - clock.now(), () => {
+      const first = waiting.shift()
+      if (first === undefined) return
+      this.#delayedBytes -= first.bytes.length + queuedOverheadBytes
+      this.#enqueue(first, lane)
     })
   }
 
@@ -196,7 +227,8 @@ export class LinkSession {
     if (message === undefined) {
       this.#refuse('a control message that is none')
     } else if (message.type === 'ping') {
-      this.sendControl({ type: 'pong', id: message.id })
+      this.#askedId = message.id
+      this.#flushSoon()
     } else if (message.type === 'pong') {
       if (message.id !== this.#pingId) return
       this.#rttMs = this.#options.clock.now() - this.#pingSentMs
@@ -237,4 +269,8 @@ export class LinkSession {
     this.#ping()
     this.#scheduleTick()
   }
+}
+
+function controlMessage(message: ControlMessage): LinkMessage {
+  return { channel: controlChannel, sender: controlChannel, bytes: encodeControlMessage(message) }
 }

@@ -6,10 +6,11 @@
 // hello with a new nonce ends what the receiver had with that peer. Once both nonces are known at both ends, the one with
 // the smaller id offers; all further messages name the receiver's nonce. The sealed channel keeps the order, so nothing
 // that was sent before a hello can come after it, and what was sent to an older nonce is told by its echo.
+import { WepaxosError } from '@wepaxos/core'
 import { randomText } from './base64url.ts'
 import { backoffMs, type Clock } from './clock.ts'
 import type { LinkFault } from './faults.ts'
-import { type Credentials, LinkProof, type ProvenPeer } from './link-proof.ts'
+import { type Credentials, LinkProof, type ProofRefusal, type ProvenPeer } from './link-proof.ts'
 import { LinkSession, type LinkSessionEvents, type Liveness, type SessionLimits } from './link-session.ts'
 import type { CreatePeerLink, LinkSignal, PeerLink } from './peer-link.ts'
 import { candidatesMax, type IceCandidate, type SignalingMessage } from './signaling-message.ts'
@@ -21,8 +22,14 @@ export interface MeshEvents extends LinkSessionEvents {
   onPeers(): void
   /** A rightly sealed message that does not fit: of an older attempt (`stale`), or at the wrong moment. */
   onRefused(reason: 'stale' | 'unexpected'): void
-  /** The other end of a new link did not prove itself; the link is closing. */
-  onUnproven(peer: string, reason: string): void
+  /** The other end of a new link did not prove itself, or in a way that can not be checked here; the link is closing. */
+  onUnproven(peer: string, reason: string, kind: ProofRefusal): void
+}
+
+/** Why attempts to reach a peer fail, as far as this end can tell. */
+interface Obstacle {
+  readonly kind: 'no-route' | 'no-link' | 'unknown-key'
+  readonly problem: WepaxosError
 }
 
 export interface MeshOptions {
@@ -45,7 +52,7 @@ interface Peer {
   readonly id: string
   /** The signaling server has it in the room, as far as we know. */
   present: boolean
-  /** It said goodbye: it is not called again before it calls, or joins anew. */
+  /** It said goodbye: it is not called again before it calls, or joins anew, or this page itself was away. */
   departed: boolean
   nonce: string
   theirNonce: string | undefined
@@ -59,8 +66,9 @@ interface Peer {
   /** Which descriptions of the present attempt have crossed. Both, and no connection: there is no way. */
   offered: boolean
   answered: boolean
-  /** Attempts in a row that found no way. */
-  routeless: number
+  obstacle: Obstacle | undefined
+  /** Attempts in a row that ended at it. */
+  obstructed: number
   candidates: IceCandidate[]
   cancelCandidates: (() => void) | undefined
   /** The next try, or the end of patience with the present one. */
@@ -72,7 +80,15 @@ const lastRetryMs = 15_000
 /** How long the one who was there first waits for the newcomer's hello before it says its own. */
 const helloWaitMs = 2_000
 /** One attempt may fail because a page was busy, or went in the middle of it. */
-const routelessMin = 2
+const obstructedMin = 2
+const noRoute: Obstacle = {
+  kind: 'no-route',
+  problem: new WepaxosError('NoRoute', 'no way to this page was found: a TURN server is needed (see iceServers)'),
+}
+const unknownKey: Obstacle = {
+  kind: 'unknown-key',
+  problem: new WepaxosError('NotSupported', "this page's key is of a kind that the browser here does not know"),
+}
 /** The server's word alone makes an entry here, and it could name peers without end. */
 const peersMax = 64
 /** Candidates that come together go together: the signaling server counts messages. */
@@ -91,12 +107,16 @@ export class Mesh {
   get peers(): readonly {
     readonly id: string
     readonly session: LinkSession | undefined
-    /** Twice in a row both ends described themselves to each other and found no way. */
-    readonly isRouteless: boolean
+    /** Why no link comes about, where two attempts in a row have ended for one reason. */
+    readonly problem: WepaxosError | null
   }[] {
     return [...this.#peers.values()]
       .filter((peer) => peer.session !== undefined || peer.link !== undefined || (peer.present && !peer.departed))
-      .map(({ id, session, routeless }) => ({ id, session, isRouteless: routeless >= routelessMin }))
+      .map(({ id, session, obstacle, obstructed }) => ({
+        id,
+        session,
+        problem: obstructed >= obstructedMin ? (obstacle?.problem ?? null) : null,
+      }))
   }
 
   get sessions(): readonly LinkSession[] {
@@ -162,6 +182,12 @@ export class Mesh {
     this.#options.events.onPeers()
   }
 
+  /** The page is back. Others that went with it may be back as well, and each would wait for the other to call. */
+  returned(): void {
+    for (const peer of this.#peers.values()) if (peer.present) peer.departed = false
+    this.recheck()
+  }
+
   /** Tries at once what waits for its time. */
   recheck(): void {
     for (const peer of this.#peers.values()) {
@@ -216,12 +242,15 @@ export class Mesh {
       this.#options.events.onRefused('stale')
       return
     }
-    if (message.type === 'offer' && peer.link === undefined && !this.#weOffer(peer)) this.#makeLink(peer)
+    const mustMake = message.type === 'offer' && peer.link === undefined && !this.#weOffer(peer)
+    // Where none can be made it is not the message that is wrong.
+    if (mustMake && !this.#makeLink(peer)) return
     const { link } = peer
     const taken =
       link !== undefined &&
       (message.type === 'ice'
-        ? message.candidates.every((candidate) => link.signal({ type: 'ice', candidate }))
+        ? // All of them: one that is refused says nothing about those behind it.
+          message.candidates.map((candidate) => link.signal({ type: 'ice', candidate })).every((isTaken) => isTaken)
         : link.signal({ type: message.type, sdp: message.sdp }))
     if (!taken) this.#options.events.onRefused('unexpected')
     else if (message.type !== 'ice') this.#described(peer, message.type)
@@ -259,12 +288,25 @@ export class Mesh {
     return this.#options.self < peer.id
   }
 
-  #makeLink(peer: Peer): void {
+  /** False: none can be made. Another try follows, as after any other failure. */
+  #makeLink(peer: Peer): boolean {
+    try {
+      peer.link = this.#createLink(peer)
+    } catch (error) {
+      // RTCPeerConnection throws at configurations it does not like, and where the browser has no more connections to give.
+      this.#lost(peer, error instanceof Error ? error.message : String(error), error)
+      return false
+    }
+    this.#options.events.onPeers()
+    return true
+  }
+
+  #createLink(peer: Peer): PeerLink {
     const { self, credentials, createLink, iceServers, clock, fault, events } = this.#options
     peer.generation += 1
     const { generation } = peer
     const isCurrent = () => peer.generation === generation && !this.#closed
-    peer.link = createLink({
+    return createLink({
       peer: peer.id,
       initiator: this.#weOffer(peer),
       iceServers: iceServers(),
@@ -276,7 +318,7 @@ export class Mesh {
           if (!isCurrent() || peer.link === undefined) return
           peer.cancelTimer()
           const { link } = peer
-          peer.routeless = 0
+          if (peer.obstacle?.kind !== 'unknown-key') peer.obstacle = undefined
           peer.proof = new LinkProof({
             credentials,
             self,
@@ -289,12 +331,14 @@ export class Mesh {
             onProven: (proven, unread) => {
               if (!isCurrent()) return
               peer.proof = undefined
+              peer.obstacle = undefined
               this.#openSession(peer, link, proven)
               for (const bytes of unread) if (isCurrent()) peer.session?.receive(bytes)
             },
-            onRefused: (reason) => {
+            onRefused: (reason, kind) => {
               if (!isCurrent()) return
-              events.onUnproven(peer.id, reason)
+              if (kind === 'unknown-key') this.#meet(peer, unknownKey)
+              events.onUnproven(peer.id, reason, kind)
               link.close(`unproven: ${reason}`)
             },
           })
@@ -308,15 +352,21 @@ export class Mesh {
           if (isCurrent()) peer.session?.flush()
         },
         onClose: (reason) => {
-          if (!isCurrent()) return
-          this.#countRoute(peer)
-          this.#dropLink(peer, reason)
-          this.#afterLoss(peer)
-          events.onPeers()
+          if (isCurrent()) this.#lost(peer, reason)
         },
       },
     })
-    events.onPeers()
+  }
+
+  /** The peer's link has ended by itself, or could not be made. */
+  #lost(peer: Peer, reason: string, cause?: unknown): void {
+    const neverOpened = peer.session === undefined && peer.proof === undefined
+    // Before anything was described, the other end has had nothing to do with it.
+    if (neverOpened && !peer.offered) this.#meet(peer, noLink(reason, cause))
+    this.#countRoute(peer)
+    this.#dropLink(peer, reason)
+    this.#afterLoss(peer)
+    this.#options.events.onPeers()
   }
 
   #openSession(peer: Peer, link: PeerLink, proven: ProvenPeer): void {
@@ -388,7 +438,12 @@ export class Mesh {
   /** The peer's attempt has ended. */
   #countRoute(peer: Peer): void {
     const neverOpened = peer.session === undefined && peer.proof === undefined
-    if (neverOpened && peer.offered && peer.answered) peer.routeless += 1
+    if (neverOpened && peer.offered && peer.answered) this.#meet(peer, noRoute)
+  }
+
+  #meet(peer: Peer, obstacle: Obstacle): void {
+    peer.obstructed = peer.obstacle?.kind === obstacle.kind ? peer.obstructed + 1 : 1
+    peer.obstacle = obstacle
   }
 
   #afterLoss(peer: Peer): void {
@@ -440,7 +495,8 @@ export class Mesh {
       failures: 0,
       offered: false,
       answered: false,
-      routeless: 0,
+      obstacle: undefined,
+      obstructed: 0,
       candidates: [],
       cancelCandidates: undefined,
       cancelTimer: () => undefined,
@@ -455,4 +511,9 @@ export class Mesh {
     this.#peers.delete(peer.id)
     this.#options.events.onPeers()
   }
+}
+
+function noLink(reason: string, cause: unknown): Obstacle {
+  const problem = `no connection can be made in this browser: ${reason}`
+  return { kind: 'no-link', problem: new WepaxosError('NotSupported', problem, {}, cause) }
 }

@@ -87,21 +87,38 @@ describe('presence', () => {
     expect(there.others.map(({ state }) => state)).toEqual(['shown'])
   })
 
-  it('refuses the state of one page from another, and of itself', () => {
-    here.set('mine')
+  it('takes what one page says again of another, or of this one, for its own, and touches nobody else with it', () => {
+    const shownThere = () => there.others.map(({ peer, state }) => [peer, state])
     there.set('theirs')
+    const parrot = new Wire('parrot')
+    there.linkOpened(parrot)
+    here.set('mine')
+    // Ahead of the page whose words these are.
+    expect(there.received(parrot, toThere.last)).toBe(true)
     expect(there.received(toHere, toThere.last)).toBe(true)
-    const liar = new Wire('liar')
-    there.linkOpened(liar)
-    expect(there.received(liar, toThere.last)).toBe(false)
-    expect(there.received(liar, toHere.last)).toBe(false)
-    const other = create()
-    const otherWire = new Wire('there')
-    other.linkOpened(otherWire)
-    other.set('another name')
-    expect(there.received(toHere, otherWire.last)).toBe(false)
-    expect(there.others.map(({ peer, state }) => [peer, state])).toEqual([['here', 'mine']])
-    other.close()
+    expect(shownThere()).toEqual([
+      ['here', 'mine'],
+      ['parrot', 'mine'],
+    ])
+    expect(there.received(parrot, toHere.last)).toBe(true)
+    expect(there.self).toBe('theirs')
+    here.set(null)
+    const gone = toThere.last
+    here.set('back')
+    expect(there.received(toHere, toThere.last)).toBe(true)
+    expect(there.received(parrot, gone)).toBe(true)
+    there.linkClosed(parrot)
+    expect(shownThere()).toEqual([['here', 'back']])
+  })
+
+  it('goes on hearing a page that another one spoke for with a clock far ahead', () => {
+    const parrot = new Wire('parrot')
+    there.linkOpened(parrot)
+    here.set('first')
+    for (let count = 0; count < 100; count += 1) here.set(count)
+    expect(there.received(parrot, toThere.last)).toBe(true)
+    expect(there.received(toHere, toThere.sent[0] ?? new Uint8Array(0))).toBe(true)
+    expect(there.others.map(({ state }) => state)).toEqual(['first', 99])
   })
 
   it('refuses an update that is too long', () => {

@@ -1,7 +1,10 @@
 // What the pages of a room show about themselves: y-protocols' awareness over the links, each page for itself only. A
-// state is bounded in size, bound to the link that it came over, and gone with it.
+// state is bounded in size, bound to the link that it came over, and gone with it. Awareness knows its clients by numbers that
+// they choose themselves. What comes over a link is put under a number made here for that link, so no page can speak for
+// another one, nor take its number.
 import { type PeerPresence, type Presence, type ReplicaId, type Value, WepaxosError } from '@wepaxos/core'
 import * as decoding from 'lib0/decoding'
+import * as encoding from 'lib0/encoding'
 import { Awareness, applyAwarenessUpdate, encodeAwarenessUpdate, removeAwarenessStates } from 'y-protocols/awareness'
 import type { Lane, LinkMessage } from './framing.ts'
 import { presenceChannel } from './link-session.ts'
@@ -9,6 +12,8 @@ import { presenceChannel } from './link-session.ts'
 const stateBytesMax = 4096
 /** The state, its wrapping, a client number and a clock. */
 const updateBytesMax = stateBytesMax + 64
+/** Links are numbered from here: this page's own number lies below. */
+const firstLinkClient = 2 ** 32
 
 /** What presence needs of an open link. */
 export interface PresenceLink {
@@ -20,9 +25,10 @@ export class AwarenessPresence<Link extends PresenceLink> implements Presence {
   readonly #awareness: Awareness
   readonly #replicasOf: (session: Link) => readonly { readonly replica: ReplicaId }[]
   readonly #onListenerError: (error: unknown) => void
-  /** Each open link, and the awareness client that speaks over it, once one has. */
-  readonly #sessions = new Map<Link, number | undefined>()
+  /** Each open link, and the number of the client that speaks over it. */
+  readonly #sessions = new Map<Link, number>()
   readonly #listeners = new Set<() => void>()
+  #nextLinkClient = firstLinkClient
   #self: Value = null
   #others: readonly PeerPresence[] = []
 
@@ -67,7 +73,8 @@ export class AwarenessPresence<Link extends PresenceLink> implements Presence {
   }
 
   linkOpened(session: Link): void {
-    this.#sessions.set(session, undefined)
+    this.#sessions.set(session, this.#nextLinkClient)
+    this.#nextLinkClient += 1
     if (this.#self !== null) this.#sendSelf(session)
   }
 
@@ -76,7 +83,7 @@ export class AwarenessPresence<Link extends PresenceLink> implements Presence {
     this.#sessions.delete(session)
     if (client === undefined) return
     removeAwarenessStates(this.#awareness, [client], 'link')
-    // Its clock goes too, or the same page would not be believed when it comes back with the state that it had.
+    // Its clock goes too: nobody will use that number again.
     this.#awareness.meta.delete(client)
   }
 
@@ -86,16 +93,13 @@ export class AwarenessPresence<Link extends PresenceLink> implements Presence {
     if (meta !== undefined) meta.lastUpdated = Date.now()
   }
 
-  /** False: not an update of the peer's own state; its link should be closed. */
+  /** False: no rightly formed update of one state, or too big a one; the peer's link should be closed. */
   received(session: Link, update: Uint8Array): boolean {
-    if (!this.#sessions.has(session)) return true
-    const client = decodeClient(update)
-    if (client === undefined || client === this.#awareness.clientID) return false
-    for (const [other, otherClient] of this.#sessions) {
-      if (other === session ? otherClient !== undefined && otherClient !== client : otherClient === client) return false
-    }
-    this.#sessions.set(session, client)
-    applyAwarenessUpdate(this.#awareness, update, session)
+    const client = this.#sessions.get(session)
+    if (client === undefined) return true
+    const entry = decodeEntry(update)
+    if (entry === undefined) return false
+    applyAwarenessUpdate(this.#awareness, encodeEntry(client, entry), session)
     return true
   }
 
@@ -104,8 +108,7 @@ export class AwarenessPresence<Link extends PresenceLink> implements Presence {
     const before = new Map(this.#others.map((entry) => [entry.peer, entry]))
     const others: PeerPresence[] = []
     for (const [session, client] of this.#sessions) {
-      const shown = client === undefined ? undefined : this.#awareness.getStates().get(client)
-      const state = shown?.['state'] as Value | undefined
+      const state = this.#awareness.getStates().get(client)?.['state'] as Value | undefined
       if (state === undefined || state === null) continue
       const replicas = this.#replicasOf(session).map(({ replica }) => replica)
       const old = before.get(session.peer)
@@ -153,21 +156,34 @@ function encodeState(state: Value): string {
   throw new WepaxosError('InvalidArgument', problem)
 }
 
-/** The one client that `update` is about; undefined where it is not a rightly formed update of one client. */
-function decodeClient(update: Uint8Array): number | undefined {
+interface Entry {
+  readonly clock: number
+  /** As JSON: what awareness keeps of a client. */
+  readonly shown: string
+}
+
+/** What `update` says of one client, whichever that is; undefined where it is not a rightly formed update of one. */
+function decodeEntry(update: Uint8Array): Entry | undefined {
   if (update.length > updateBytesMax) return undefined
   try {
     const decoder = decoding.createDecoder(update)
     if (decoding.readVarUint(decoder) !== 1) return undefined
-    const client = decoding.readVarUint(decoder)
     decoding.readVarUint(decoder)
-    const shown: unknown = JSON.parse(decoding.readVarString(decoder))
+    const clock = decoding.readVarUint(decoder)
+    const shown = decoding.readVarString(decoder)
     if (decoding.hasContent(decoder)) return undefined
-    if (shown === null) return client
-    return typeof shown === 'object' && 'state' in shown ? client : undefined
+    const value: unknown = JSON.parse(shown)
+    return value === null || (typeof value === 'object' && 'state' in value) ? { clock, shown } : undefined
   } catch {
     return undefined
   }
+}
+
+function encodeEntry(client: number, { clock, shown }: Entry): Uint8Array {
+  const encoder = encoding.createEncoder()
+  for (const number of [1, client, clock]) encoding.writeVarUint(encoder, number)
+  encoding.writeVarString(encoder, shown)
+  return encoding.toUint8Array(encoder)
 }
 
 function sameItems<Item>(left: readonly Item[], right: readonly Item[]): boolean {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { isAnnouncementProven, signAnnouncement } from './announcement.ts'
+import { forgetEd25519 } from '../testing/old-browser.ts'
+import { checkAnnouncement, signAnnouncement } from './announcement.ts'
 import { encodeBase64Url } from './base64url.ts'
 import { keyBytes } from './identity.ts'
 import { createReplicaKey, decodeReplicaKey, importReplicaKey, replicaIdOf } from './replica-key.ts'
@@ -34,8 +35,24 @@ describe('the key of a replica', () => {
   it.each(algorithms)('signs announcements, after it was stored as bytes: %s', async (alg) => {
     const { key } = await createReplicaKey(alg)
     const announcement = await signAnnouncement(await imported(key), facts, 'this end')
-    expect(await isAnnouncementProven(announcement, 'this end')).toBe(true)
-    expect(await isAnnouncementProven(announcement, 'another end')).toBe(false)
+    expect(await checkAnnouncement(announcement, 'this end')).toBe('proven')
+    expect(await checkAnnouncement(announcement, 'another end')).toBe('unproven')
+  })
+
+  it('is of a kind that every browser knows when it is new', async () => {
+    expect(decodeReplicaKey((await createReplicaKey()).key)?.alg).toBe('P-256')
+  })
+
+  it('is called neither right nor wrong by a browser that does not know its kind', async () => {
+    const { key } = await createReplicaKey('Ed25519')
+    const announcement = await signAnnouncement(await imported(key), facts, 'this end')
+    const remember = forgetEd25519()
+    try {
+      expect(await checkAnnouncement(announcement, 'this end')).toBe('unknown-key')
+      await expect(imported(key)).rejects.toMatchObject({ code: 'NotSupported' })
+    } finally {
+      remember()
+    }
   })
 
   it.each([

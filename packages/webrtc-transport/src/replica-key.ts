@@ -5,11 +5,13 @@ import { type ReplicaId, replicaId, WepaxosError } from '@wepaxos/core'
 import { decodeBase64Url, encodeBase64Url } from './base64url.ts'
 import {
   createKeyPair,
+  defaultAlgorithm,
   type Identity,
   type IdentityAlgorithm,
   importPrivateKey,
   isSignedBy,
   keyBytes,
+  knowsKind,
   type PublicIdentity,
   signAs,
 } from './identity.ts'
@@ -36,7 +38,7 @@ const pkcs8BytesMax = 512
 
 /** A new key and the id that comes from it. Rejects where this browser does not know the kind. */
 export async function createReplicaKey(
-  alg: IdentityAlgorithm,
+  alg: IdentityAlgorithm = defaultAlgorithm,
 ): Promise<{ readonly replica: ReplicaId; readonly key: Uint8Array }> {
   const pair = await createKeyPair(alg, true)
   const [publicKey, pkcs8] = await Promise.all([
@@ -71,8 +73,15 @@ export function decodeReplicaKey(bytes: Uint8Array): StoredReplicaKey | undefine
   }
 }
 
-/** Rejects with InvalidArgument where the private key, the public one and the id do not belong together. */
+/**
+ * Rejects with InvalidArgument where the private key, the public one and the id do not belong together, and with NotSupported
+ * where this browser does not know the kind.
+ */
 export async function importReplicaKey({ replica, alg, key, pkcs8 }: StoredReplicaKey): Promise<ReplicaKey> {
+  if (!(await knowsKind(alg))) {
+    const unknown = `the key of replica ${replica} is of the kind ${alg}, which this browser does not know`
+    throw new WepaxosError('NotSupported', unknown)
+  }
   const problem = `the key of replica ${replica} is none, or not its own`
   let privateKey: CryptoKey
   try {

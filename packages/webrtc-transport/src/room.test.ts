@@ -1,14 +1,17 @@
 // Rooms in Node: everything but WebRTC and the network is real. The same rooms in a browser: room.browser-test.ts.
 import type { Endpoint, Logger, WepaxosError } from '@wepaxos/core'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { describeTransportContract } from '../../core/testing/transport-contract.ts'
 import { holdCrypto } from '../testing/manual-clock.ts'
+import { forgetEd25519 } from '../testing/old-browser.ts'
 import { describePeerLinkContract } from '../testing/peer-link-contract.ts'
 import { createReplica, silent } from '../testing/replicas.ts'
 import { createWorld, isMesh, openPeers } from '../testing/room-world.ts'
 import { randomText } from './base64url.ts'
+import { createKeyPair } from './identity.ts'
 import { createInvite, deriveRoomKeys, formatInvite, parseInvite, readerInvite } from './invite.ts'
 import type { CreatePeerLink } from './peer-link.ts'
+import { createReplicaKey } from './replica-key.ts'
 import { type JoinRoomOptions, joinRoom, type Room } from './room.ts'
 import { Opener, type SealedEnvelope, Sealer } from './sealing.ts'
 import type { SignalingMessage } from './signaling-message.ts'
@@ -97,6 +100,7 @@ describe('a room', () => {
     expect(await code({ invite: '#v1.w.short' })).toBe('InvalidInvite')
     expect(await code({ signaling: 'https://signal.example' })).toBe('InvalidArgument')
     expect(await code({ signaling: 'nothing' })).toBe('InvalidArgument')
+    expect(await code({ iceServers: [{ urls: 'turn:turn.example' }] })).toBe('InvalidArgument')
     expect(await code({ signal: AbortSignal.abort() })).toBe('Aborted')
     expect(
       await joinRoom({ signaling: 'ws://127.0.0.1:1', createSocket: world.signaling.createSocket }).catch(
@@ -254,8 +258,8 @@ describe('a room', () => {
     const other = 'o'.repeat(22)
 
     /** A room, and one that knows its secret and says what the test wants; its id is the greater one, so the room offers. */
-    async function puppet() {
-      const room = await world.join()
+    async function puppet(options: Partial<JoinRoomOptions> = {}) {
+      const room = await world.join(options)
       const keys = await deriveRoomKeys(parseInvite(room.invite))
       const id = `zzzzzz${randomText(12)}`
       const sealer = new Sealer(keys, id, randomText(16))
@@ -318,6 +322,23 @@ describe('a room', () => {
       expect(room.refused).toEqual({ unexpected: 2 })
     })
 
+    it('takes the candidates that stand behind one which it refuses', async () => {
+      const taken: string[] = []
+      const createLink: CreatePeerLink = (options) => {
+        const link = world.links.createLink(options)
+        link.signal = (signal) => {
+          if (signal.type !== 'ice' || signal.candidate.candidate === 'bad') return false
+          taken.push(signal.candidate.candidate)
+          return true
+        }
+        return link
+      }
+      const { room, say, echo } = await puppet({ createLink })
+      const candidates = ['one', 'bad', 'other'].map((candidate) => ({ candidate, sdpMid: '0', sdpMLineIndex: 0 }))
+      await say({ type: 'ice', echo, candidates })
+      expect([taken, room.refused]).toEqual([['one', 'other'], { unexpected: 1 }])
+    })
+
     it('does not call it any more once it has said goodbye', async () => {
       const { heard, say, room } = await puppet()
       await say({ type: 'bye' })
@@ -338,6 +359,47 @@ describe('a room', () => {
     expect(second.peers.map(({ id }) => id)).toEqual([third?.self])
     await world.close()
     expect([world.clock.pending, world.links.open()]).toEqual([0, 0])
+  })
+
+  it('leaves nothing behind though a replica throws when it hears that all are gone', async () => {
+    const second = await world.join()
+    const { signaling, links, clock } = world
+    const { createSocket } = signaling
+    const { createLink } = links
+    const first = await joinRoom({
+      invite: second.invite,
+      signaling: 'ws://127.0.0.1:1',
+      createSocket,
+      createLink,
+      clock,
+    })
+    const fault = new Error('a fault of the replica')
+    first.attach({
+      ...silent(alpha),
+      onDisconnected: () => {
+        throw fault
+      },
+    })
+    second.attach(silent(beta))
+    await world.until(() => first.peers[0]?.replicas.length === 1, 'beta is known')
+    const closed = first.close().catch((error: unknown) => error)
+    await world.until(() => second.peers.length === 0, 'the other one knows')
+    expect([await closed, first.peers, first.signaling, links.open()]).toEqual([fault, [], 'closed', 0])
+  })
+
+  it('finds the others again when all of them were hidden at the same moment', async () => {
+    const page = new EventTarget()
+    vi.stubGlobal('document', new EventTarget())
+    vi.stubGlobal('addEventListener', page.addEventListener.bind(page))
+    try {
+      const rooms = await mesh(3)
+      page.dispatchEvent(new Event('pagehide'))
+      await world.until(() => rooms.every((room) => room.peers.length === 0), 'all have said goodbye')
+      page.dispatchEvent(new Event('pageshow'))
+      await world.until(() => isMesh(rooms), 'they are connected again')
+    } finally {
+      vi.unstubAllGlobals()
+    }
   })
 
   it('leaves nothing behind of links that broke, however often, in whatever state they were', async () => {
@@ -406,12 +468,114 @@ describe('a room', () => {
     expect([first.peers[0]?.problem, second.peers[0]?.problem]).toEqual([null, null])
   })
 
+  const failures: Readonly<Record<string, CreatePeerLink>> = {
+    throws: () => {
+      throw new Error('no more connections')
+    },
+    // As simple-peer does it.
+    'closes it at once': (options) => {
+      const link = world.links.createLink(options)
+      link.close('no more connections')
+      return link
+    },
+  }
+  const ways = Object.keys(failures).flatMap((how) => [
+    ['offers', how, false] as const,
+    ['answers', how, false] as const,
+    // The end that answers makes it only when it has seen the offer.
+    ['answers', how, true] as const,
+  ])
+  it.each(ways)(
+    'says why no link can be made, and makes one as soon as it can: the one who %s, where what makes it %s (same browser: %s)',
+    async (role, how, sameBrowser) => {
+      let isBroken = true
+      const createLink: CreatePeerLink = (options) =>
+        (isBroken ? (failures[how] ?? expect.unreachable()) : world.links.createLink)(options)
+      const first = await world.join()
+      let second = await world.join({ invite: first.invite, createLink, sameBrowser })
+      // The smaller id offers, and ids are random.
+      while (second.self < first.self !== (role === 'offers')) {
+        const closing = second.close()
+        await world.clock.advance(100)
+        await closing
+        second = await world.join({ invite: first.invite, createLink, sameBrowser })
+      }
+      await world.until(() => second.peers[0]?.problem?.code === 'NotSupported', 'it says what is wrong')
+      expect(second.peers[0]?.problem?.message).toContain('no more connections')
+      await world.clock.advance(60_000)
+      expect([second.peers[0]?.problem?.code, openPeers(first)]).toEqual(['NotSupported', []])
+      isBroken = false
+      await world.until(() => isMesh([first, second]), 'they are connected')
+      expect(second.peers[0]?.problem).toBeNull()
+    },
+  )
+
   it('does not blame the network when the other page does not answer', async () => {
     const first = await world.join()
     world.signaling.tamper = () => []
     await world.join({ invite: first.invite })
     await world.clock.advance(60_000)
     expect(first.peers.map(({ problem }) => problem)).toEqual([null])
+  })
+
+  describe('with a page whose browser does not know Ed25519', () => {
+    let remember: () => void = () => undefined
+
+    afterEach(() => remember())
+
+    const replicasSeen = (room: Room) => room.peers.flatMap(({ replicas }) => replicas.map(({ replica }) => replica))
+
+    it('connects it, and hears its replicas as it hears those here: new keys are of a kind that both know', async () => {
+      const first = await world.join()
+      const ours = await first.newReplica()
+      first.attach(silent(ours))
+      await world.clock.advance(1)
+      remember = forgetEd25519()
+      const second = await world.join({ invite: first.invite })
+      const theirs = await second.newReplica()
+      second.attach(silent(theirs))
+      await world.until(() => replicasSeen(first).length === 1 && replicasSeen(second).length === 1, 'both are known')
+      expect([replicasSeen(first), replicasSeen(second)]).toEqual([[theirs.replica], [ours.replica]])
+      expect([first.refused, second.refused]).toEqual([{}, {}])
+    })
+
+    it('says of a page whose key it can not check just that, and connects it where it can', async () => {
+      const first = await world.join({ identity: await createKeyPair('Ed25519', false) })
+      let opened = 0
+      first.addEventListener('peers', () => {
+        opened += openPeers(first).length
+      })
+      remember = forgetEd25519()
+      const second = await world.join({ invite: first.invite })
+      await world.until(() => second.peers[0]?.problem !== null, 'the problem is told')
+      expect(second.peers[0]?.problem).toMatchObject({ code: 'NotSupported', message: expect.stringContaining('kind') })
+      await world.clock.advance(20_000)
+      expect(second.peers[0]?.problem?.code).toBe('NotSupported')
+      expect([opened, first.refused, second.refused]).toEqual([0, {}, { 'unknown-key': expect.any(Number) }])
+      remember()
+      await world.until(() => isMesh([first, second]), 'they are connected')
+      expect(second.peers[0]?.problem).toBeNull()
+    })
+
+    it('hears nothing of a replica whose stored key it can not check, says so, and hears the others of that page', async () => {
+      const first = await world.join()
+      const old = await createReplicaKey('Ed25519')
+      const oldChannel = first.attach(silent(old))
+      const other = await first.newReplica()
+      first.attach(silent(other))
+      await world.clock.advance(1)
+      remember = forgetEd25519()
+      const second = await world.join({ invite: first.invite })
+      const connected: string[] = []
+      second.attach({ ...silent(await second.newReplica()), onConnected: (peer) => connected.push(peer) })
+      await world.until(() => second.refused['unknown-key'] === 1 && connected.length === 1, 'both were looked at')
+      await world.clock.advance(10_000)
+      expect([connected, replicasSeen(second)]).toEqual([[other.replica], [other.replica]])
+      expect([isMesh([first, second]), second.refused]).toEqual([true, { 'unknown-key': 1 }])
+      expect(second.peers[0]?.problem?.code).toBe('NotSupported')
+      oldChannel.close()
+      await world.until(() => second.peers[0]?.problem === null, 'it is gone, and the problem with it')
+    })
   })
 
   it('gives a list of peers that stays the same while nothing changes, with figures', async () => {
@@ -512,6 +676,27 @@ describe('a room', () => {
     for (let count = 0; count < 50; count += 1) channel.send(beta.replica, Uint8Array.of(9))
     await world.clock.advance(100)
     expect(got).toHaveLength(50)
+  })
+
+  it('keeps frames in order when their delay is shortened, or taken away, while some of them wait', async () => {
+    const [first, second] = await mesh(2)
+    const got: number[] = []
+    const channel = first.attach({ ...silent(alpha) })
+    second.attach({ ...silent(beta), onFrame: (_from, frame) => got.push(frame[0] ?? -1) })
+    await world.until(() => first.peers[0]?.replicas.length === 1 && second.peers[0]?.replicas.length === 1, 'known')
+    const send = (byte: number) => channel.send(beta.replica, Uint8Array.of(byte))
+    first.faults.set('all', { delayMs: 500 })
+    send(1)
+    first.faults.set('all', { delayMs: 100 })
+    send(2)
+    first.faults.clear()
+    send(3)
+    await world.clock.advance(400)
+    expect(got).toEqual([])
+    await world.clock.advance(200)
+    send(4)
+    await world.clock.advance(50)
+    expect(got).toEqual([1, 2, 3, 4])
   })
 
   it('believes the newer of two pages that hold the key of one replica', async () => {

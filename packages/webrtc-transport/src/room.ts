@@ -14,7 +14,8 @@ import { randomText } from './base64url.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { Faults, type LinkFault } from './faults.ts'
 import { defaultFramingLimits } from './framing.ts'
-import { createIdentity, type Identity, type IdentityAlgorithm, identityName, identityOf } from './identity.ts'
+import { checkIceServers } from './ice-servers.ts'
+import { createIdentity, type Identity, identityName, identityOf } from './identity.ts'
 import { createInvite, deriveRoomKeys, formatInvite, type Invite, parseInvite, type RoomKeys } from './invite.ts'
 import { type LinkSession, type Liveness, presenceChannel, type SessionLimits } from './link-session.ts'
 import { Mesh } from './mesh.ts'
@@ -52,8 +53,8 @@ export interface JoinRoomOptions {
    */
   readonly token?: SignalingToken
   /**
-   * The key pair with which this page proves itself to the others: Ed25519, or ECDSA on P-256. By default a new one, which
-   * can not be extracted and is gone with the page.
+   * The key pair with which this page proves itself to the others: ECDSA on P-256, or Ed25519, which pages in older browsers
+   * can not check. By default a new one on P-256, which can not be extracted and is gone with the page.
    */
   readonly identity?: CryptoKeyPair
   /** Aborting leaves the room. */
@@ -92,7 +93,9 @@ export interface RoomPeer {
   readonly identity: string | null
   /**
    * `NoRoute`: twice in a row both pages have heard of each other and found no way between them. Behind such networks a
-   * TURN server is needed. It goes on trying.
+   * TURN server is needed. `NotSupported`: its key, or that of a replica which is attached there, is of a kind that this
+   * browser does not know, so what is signed with it can not be checked; it is not heard. Or twice in a row no connection
+   * could be made in this browser at all, and the message says why. It goes on trying.
    */
   readonly problem: WepaxosError | null
   /** The last measured round trip; null before the first. */
@@ -113,6 +116,11 @@ export type RefusalReason =
   | 'unexpected'
   /** The other end of a new link did not prove its key, its role or its end of the channel; that link was closed. */
   | 'unproven'
+  /**
+   * A peer has a key of a kind that this browser does not know, so nothing it signs can be checked: its link was closed. Or a
+   * replica that it announced has one, which is not heard.
+   */
+  | 'unknown-key'
   /** A peer announced a replica and does not hold its key; that link was closed. */
   | 'spoofed-sender'
   /** Bytes on an open link that are not our format; that link was closed. */
@@ -132,7 +140,7 @@ export interface Room extends Transport, AsyncDisposable {
   /** The name of this page's key: 22 characters, the same for all who see it, as long as the page keeps its key pair. */
   readonly identity: string
   readonly peers: readonly RoomPeer[]
-  /** A new replica's id and its key, of the kind of this page's own key. The id is a hash of the key's public half. */
+  /** A new replica's id and its key, on P-256. The id is a hash of the key's public half. */
   newReplica(): Promise<{ readonly replica: ReplicaId; readonly key: Uint8Array }>
   /** Throws InvalidArgument where the endpoint has no `key`, or that of another replica, or is attached already. */
   attach(endpoint: Endpoint): Channel
@@ -144,7 +152,10 @@ export interface Room extends Transport, AsyncDisposable {
   readonly faults: RoomFaults
   addEventListener(type: RoomEventType, listener: (event: Event) => void, options?: AddEventListenerOptions): void
   removeEventListener(type: RoomEventType, listener: (event: Event) => void): void
-  /** Says goodbye, closes all links, leaves. Attached replicas hear onDisconnected for all. Idempotent. */
+  /**
+   * Says goodbye, closes all links, leaves. Attached replicas hear onDisconnected for all; where one of them throws, this
+   * rejects with what it threw once all is closed. Idempotent.
+   */
   close(): Promise<void>
 }
 
@@ -170,6 +181,7 @@ export async function joinRoom(options: JoinRoomOptions): Promise<Room> {
   const invite = founded ? createInvite() : parseInvite(text)
   checkSignalingUrl(options.signaling)
   checkToken(options.token)
+  checkIceServers(options.iceServers ?? [])
   const createSocket = options.createSocket ?? defaultCreateSocket()
   const [keys, createLink] = await Promise.all([deriveRoomKeys(invite), options.createLink ?? loadSimplePeerLinks()])
   const identity = await identityOf(options.identity ?? (await createIdentity()))
@@ -180,7 +192,10 @@ export async function joinRoom(options: JoinRoomOptions): Promise<Room> {
 
 const goodbyeMs = 20
 
-const noRoute = new WepaxosError('NoRoute', 'no way to this page was found: a TURN server is needed (see iceServers)')
+const unknownReplicaKey = new WepaxosError(
+  'NotSupported',
+  'a replica is attached there whose key is of a kind that the browser here does not know: it is not heard',
+)
 
 class WebRtcRoom extends EventTarget implements Room {
   readonly room: string
@@ -191,7 +206,6 @@ class WebRtcRoom extends EventTarget implements Room {
   readonly self = randomText(16)
   readonly identity: string
   readonly faults: RoomFaults
-  readonly #keyAlgorithm: IdentityAlgorithm
   readonly #clock: Clock
   readonly #logger: Logger | undefined
   readonly #presence: AwarenessPresence<LinkSession>
@@ -225,7 +239,6 @@ class WebRtcRoom extends EventTarget implements Room {
     this.role = invite.role
     this.mayVote = invite.role === 'voter'
     this.identity = identity.name
-    this.#keyAlgorithm = identity.alg
     this.#logger = options.logger
     this.#clock = options.clock ?? systemClock
     const limits = { ...defaultFramingLimits, queueBytesMax: 64 * 1024 * 1024, ...options.limits }
@@ -248,6 +261,11 @@ class WebRtcRoom extends EventTarget implements Room {
       onSpoofed: (session, replica) => {
         this.#count('spoofed-sender', { peer: session.peer, replica })
         session.close('a replica was announced without its key')
+      },
+      // The link stays: the other replicas of that page are heard.
+      onUnknownKey: (session, replica) => {
+        this.#count('unknown-key', { peer: session.peer, replica })
+        this.#peersChanged()
       },
       onUnusableKey: (replica, error) =>
         this.#logger?.warn('a replica can not prove its id: nobody will hear it', { replica, error }),
@@ -302,7 +320,7 @@ class WebRtcRoom extends EventTarget implements Room {
         },
         onGarbage: (session, reason) => this.#count('garbage', { peer: session.peer, reason }),
         onRefused: (reason) => this.#count(reason),
-        onUnproven: (peer, reason) => this.#count('unproven', { peer, reason }),
+        onUnproven: (peer, reason, kind) => this.#count(kind, { peer, reason }),
       },
     })
     this.#signaling = new SignalingClient({
@@ -330,7 +348,7 @@ class WebRtcRoom extends EventTarget implements Room {
         onHide: () => this.#mesh.bye(),
         onReturn: () => {
           this.#signaling.recheck()
-          this.#mesh.recheck()
+          this.#mesh.returned()
         },
       },
       this.#ended.signal,
@@ -356,12 +374,13 @@ class WebRtcRoom extends EventTarget implements Room {
   }
 
   get peers(): readonly RoomPeer[] {
-    this.#peers ??= this.#mesh.peers.map(({ id, session, isRouteless }) => ({
+    this.#peers ??= this.#mesh.peers.map(({ id, session, problem }) => ({
       id,
       state: session === undefined ? 'connecting' : 'open',
       role: session?.proven.role ?? null,
       identity: session?.proven.identity ?? null,
-      problem: isRouteless ? noRoute : null,
+      problem:
+        problem ?? (session !== undefined && this.#attachments.hasUnknownKey(session) ? unknownReplicaKey : null),
       rttMs: session?.rttMs ?? null,
       sentBytes: session?.sentBytes ?? 0,
       receivedBytes: session?.receivedBytes ?? 0,
@@ -372,7 +391,7 @@ class WebRtcRoom extends EventTarget implements Room {
   }
 
   newReplica(): Promise<{ readonly replica: ReplicaId; readonly key: Uint8Array }> {
-    return createReplicaKey(this.#keyAlgorithm)
+    return createReplicaKey()
   }
 
   attach(endpoint: Endpoint): Channel {
@@ -392,14 +411,18 @@ class WebRtcRoom extends EventTarget implements Room {
     this.#ended.abort()
     // From here on outside of any call of an endpoint that may have led here.
     await Promise.resolve()
-    this.#attachments.close()
-    this.#mesh.bye()
-    // Closing a connection throws away what it still holds: the goodbyes need a moment to leave.
-    await new Promise<void>((resolve) => this.#clock.after(goodbyeMs, resolve))
-    this.#mesh.close()
-    this.#signaling.close()
-    this.#sameBrowser?.close()
-    this.#presence.close()
+    try {
+      this.#attachments.close()
+    } finally {
+      // Also where an endpoint threw: the others are not to wait for a page that is gone.
+      this.#mesh.bye()
+      // Closing a connection throws away what it still holds: the goodbyes need a moment to leave.
+      await new Promise<void>((resolve) => this.#clock.after(goodbyeMs, resolve))
+      this.#mesh.close()
+      this.#signaling.close()
+      this.#sameBrowser?.close()
+      this.#presence.close()
+    }
   }
 
   async #sendSignal(peer: string, message: SignalingMessage): Promise<void> {

@@ -76,7 +76,12 @@ class FollowingLink implements PeerLink {
       // Nothing comes before the offer.
       if (signal.type !== 'offer') return false
       const createLink = isBroadcastDescription(signal.sdp) ? createBroadcastLink : this.#others
-      this.#link = createLink(this.#options)
+      try {
+        this.#link = createLink(this.#options)
+      } catch (error) {
+        this.close(error instanceof Error ? error.message : String(error))
+        return false
+      }
     }
     return this.#link.signal(signal)
   }

@@ -13,6 +13,7 @@ import { systemClock } from './clock.ts'
 import { type Announcement, encodeControlMessage } from './control-message.ts'
 import { frameBytesMax } from './framing.ts'
 import { createInvite, deriveRoomKeys, formatInvite, type Invite, parseInvite, readerInvite } from './invite.ts'
+import { presenceChannel } from './link-session.ts'
 import { joinRoom, type Room } from './room.ts'
 
 const [alpha, beta, gamma] = await Promise.all([createReplica(), createReplica(), createReplica()])
@@ -136,6 +137,25 @@ describe('row "holder of a reader link"', () => {
     await using following = await open(honestRoom)
     await following.ready({ timeoutMs: 20_000 })
     expect(voter.members.filter(({ role }) => role === 'voter').map(({ id }) => id)).toEqual([voter.id])
+  })
+
+  it('can not keep two voters apart, nor hide one, by showing the presence of one as its own', async () => {
+    second.presence.set({ name: 'second' })
+    rogue = await joinAsRogue(world, await deriveRoomKeys(await readerInvite(voterInvite())))
+    const { self } = rogue
+    await connected(rogue)
+    await world.until(() => (rogue?.heard.length ?? 0) > 0, 'the reader has heard what the second page shows')
+    const copied = rogue.heard.at(-1) ?? expect.unreachable()
+    // While the voters are apart for a moment, as a sleep or a change of network makes it.
+    first.faults.breakLinks(second.self)
+    await world.clock.advance(1)
+    const message = { channel: presenceChannel, sender: presenceChannel, bytes: copied }
+    rogue.sessions.find(({ peer }) => peer === first.self)?.send(message, 'normal')
+    await world.until(() => openPeers(first).length === 2, 'they are back')
+    await world.clock.advance(60_000)
+    expect([openPeers(first).includes(second.self), first.refused]).toEqual([true, {}])
+    const shown = (peer: string) => first.presence.others.find((one) => one.peer === peer)?.state
+    expect([shown(second.self), shown(self)]).toEqual([{ name: 'second' }, { name: 'second' }])
   })
 
   it('can not pass for a voter: not with a made-up proof, and not without one', async () => {

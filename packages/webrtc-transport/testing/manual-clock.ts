@@ -76,6 +76,7 @@ for (const name of asynchronous) {
   const { subtle } = crypto
   const original = subtle[name] as (...parameters: unknown[]) => Promise<unknown>
   Object.defineProperty(subtle, name, {
+    configurable: true,
     value: async (...parameters: unknown[]) => {
       const hold = held.get(name)
       if (hold !== undefined && hold.passes > 0) hold.passes -= 1
