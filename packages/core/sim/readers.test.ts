@@ -36,6 +36,24 @@ describe('[MB3] a reader', () => {
     expect(a.members.find(({ id }) => id === reader.id)?.role).toBe('observer')
   })
 
+  it('[RD3] reads a state that others write as soon as they rest, and proposes nothing for it', async () => {
+    const { stage, a, reader } = await withReader()
+    await stage.when(reader.ready())
+    let writes = 0
+    let writing = true
+    const write = () => {
+      if (!writing) return
+      a.mutate.set(`k${writes++ % 7}`, writes)
+      stage.world.at(1, write)
+    }
+    write()
+    const size = reader.read.size()
+    await stage.pass(200)
+    writing = false
+    expect(await stage.when(size)).toBe(7)
+    expect(reader.stats().pending).toBe(0)
+  })
+
   it('is refused what it proposes, at once and with a typed error', async () => {
     const { stage, reader } = await withReader()
     await stage.when(reader.ready())

@@ -141,6 +141,8 @@ const requestMs = 1_000
 
 export class Engine {
   readonly #options: EngineOptions
+  /** [MB3] Whether anybody would agree on what it proposes. */
+  readonly #mayPropose: boolean
   readonly #queue: WriteQueue
   readonly #outbox: Outbox
   readonly #peers: Peers
@@ -203,6 +205,7 @@ export class Engine {
   private constructor(options: EngineOptions, self: ReplicaId, key: Uint8Array | null, found: FoundReplica | null) {
     const seal = found?.seal ?? new DiskSeal()
     this.#options = options
+    this.#mayPropose = options.transport.mayVote !== false || options.readersPropose
     this.self = self
     this.#key = key
     this.#returns = found?.returns ?? false
@@ -230,6 +233,7 @@ export class Engine {
       {
         run: () => this.#running,
         ask: (read, footprint) => this.#inbox.push({ kind: 'read', read, footprint }),
+        mayOrder: this.#mayPropose,
         order: (footprint, done, failed) => {
           try {
             this.#proposals.create(footprint, readPayload, { committed: () => {}, done, failed })
@@ -1314,6 +1318,7 @@ export class Engine {
     this.#channel = null
     this.#queue.stop()
     this.#inbox = []
+    this.#reads.failAll(why)
     this.#proposals.failAll(
       (number) =>
         new WepaxosError(
@@ -1323,7 +1328,6 @@ export class Engine {
           why,
         ),
     )
-    this.#reads.failAll(why)
     this.#opening?.(why)
     for (const { reject } of this.#checkpointWaiters.splice(0)) reject(why)
     this.#changed = true
