@@ -228,7 +228,8 @@ export interface Replica<C extends Commands, Q extends Queries> extends AsyncDis
   readonly presence: Presence
   /**
    * The commands that were proposed before this opening and had no result then, in order, whoever waited for them is gone:
-   * each gets its result now, or is proposed again, and takes effect once. They keep their keys. (What another page hosted
+   * each gets its result now, or is proposed again, and takes effect once. They keep their keys. (With a reader's link those
+   * without a result end as OutcomeUnknown, and are carried over again by the voter's. What another page hosted
    * meanwhile, see `orphans`, was answered there: `outcome(key)` tells.)
    */
   readonly carriedOver: readonly Handle<CommandResult>[]

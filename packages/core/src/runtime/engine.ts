@@ -299,6 +299,7 @@ export class Engine {
       engine.#putRuns()
       // [DU7] nobody is to hear anything of a run that the disk does not know
       engine.#turn(() => {})
+      if (!engine.#mayPropose) engine.#turn(() => engine.#leaveCarried())
       await engine.#whenDurable().catch(() => {})
       // what it holds can still be read; nobody is to hear of it
       if (engine.state.kind === 'failed') return engine
@@ -727,7 +728,7 @@ export class Engine {
     }
     // what waits for a voter has no instance here that a restart could find it in
     if (running.role !== 'voter') this.#keepProposals('all')
-    if (!running.durable || !this.#proposals.hasQueued) return
+    if (!running.durable || !this.#proposals.hasQueued || !this.#mayPropose) return
     if (running.role === 'voter') {
       // Each command has an instance of its own while there is room, so that those which touch different keys do not wait
       // for each other; what finds the pipe full waits, and then shares an instance.
@@ -744,6 +745,17 @@ export class Engine {
     } else if (running.role === 'observer') {
       this.#forward(running)
     }
+  }
+
+  /** [SE4] What was carried over and has no result yet: here it can only get one from others. An opening that may propose goes on. */
+  #leaveCarried(): void {
+    this.#keepProposals('all')
+    this.#proposals.leaveAll((number) => {
+      const key = `${this.self}:${number}`
+      const what =
+        "this page has a reader's link: it can not propose again what had no result when the replica was opened"
+      return new WepaxosError('OutcomeUnknown', what, { key })
+    })
   }
 
   /** [SE4] */

@@ -233,13 +233,24 @@ export class Proposals {
   }
 
   failAll(error: (number: number) => WepaxosError): void {
+    this.#endAll(error, (proposal) => {
+      if (proposal.stored) this.#onStoredGone(proposal.number)
+    })
+  }
+
+  /** Nobody waits for them here any more; what is stored of them stays, for another opening. */
+  leaveAll(error: (number: number) => WepaxosError): void {
+    this.#endAll(error, () => {})
+  }
+
+  #endAll(error: (number: number) => WepaxosError, before: (proposal: PendingProposal) => void): void {
     const all = [...this.#pending.values()]
     this.#pending.clear()
     this.#pendingBytes = 0
     this.#queue = []
     this.#queueHead = 0
     for (const proposal of all) {
-      if (proposal.stored) this.#onStoredGone(proposal.number)
+      before(proposal)
       proposal.listener.failed(error(proposal.number))
     }
   }
