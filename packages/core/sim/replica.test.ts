@@ -296,6 +296,37 @@ describe('several replicas', () => {
     await stage.until(() => late.status.kind === 'removed')
   })
 
+  it('a setRole that ends takes back its own order, and not that of another call for the same replica', async () => {
+    const stage = new Stage()
+    const options = { membership: 'manual' } as const
+    const a = await stage.open('a', options)
+    const b = await stage.open('b', options)
+    await stage.until(() => a.members.length === 2)
+    stage.network.cut('a', 'b')
+    await stage.pass(100) // until both have noticed
+    const calls = [1_000, 60_000, 2_000].map((timeoutMs) => a.setRole(b.id, 'voter', { timeoutMs }))
+    const fates = Promise.allSettled(calls)
+    await stage.pass(3_000)
+    stage.network.healAll()
+    const tooLate = { status: 'rejected', reason: { code: 'Timeout' } }
+    expect(await stage.when(fates)).toMatchObject([tooLate, { status: 'fulfilled' }, tooLate])
+  })
+
+  it('a setRole that timed out is not tried any more', async () => {
+    const stage = new Stage()
+    const options = { membership: 'manual' } as const
+    const a = await stage.open('a', options)
+    const b = await stage.open('b', options)
+    await stage.until(() => a.members.length === 2)
+    stage.network.cut('a', 'b')
+    await stage.pass(100) // until both have noticed
+    const both = [1_000, 2_000].map((timeoutMs) => a.setRole(b.id, 'voter', { timeoutMs }))
+    await stage.when(Promise.allSettled(both))
+    stage.network.healAll()
+    await stage.pass(20_000)
+    expect(a.stats().voters).toBe(1)
+  })
+
   it('waiting commands share instances when the pipe is full, and each is executed once and in order', async () => {
     const stage = new Stage()
     const options = { instancesMax: 2, batchMax: 10 }

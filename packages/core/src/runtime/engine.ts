@@ -1064,11 +1064,12 @@ export class Engine {
 
   // --- membership ---------------------------------------------------------------------------------------------------
 
-  /** From now on this replica tries to make `id` what its owner wants it to be. */
-  orderRole(id: ReplicaId, role: Role): void {
+  /** From now on this replica tries to make `id` what its owner wants it to be, until the returned function is called. */
+  orderRole(id: ReplicaId, role: Role): () => void {
     this.#mustBeOpen()
-    this.#membership.order(id, role)
+    const cancel = this.#membership.order(id, role)
     this.#turn(() => {})
+    return cancel
   }
 
   /** Its disk is lost: it will not come back under this id. */
@@ -1090,10 +1091,6 @@ export class Engine {
       if (running.role === 'voter') this.#takeOut(replica)
       else if (voter !== undefined) this.#outbox.control(voter, { type: 'Retired', replica })
     }
-  }
-
-  cancelOrder(id: ReplicaId): void {
-    this.#membership.cancelOrder(id)
   }
 
   /** What this replica would like to be, as far as the others let it. */

@@ -760,7 +760,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     if (role !== 'voter' && voters.every((voter) => voter === member) && observers.length === 0) {
       throw new WepaxosError('LastMember', 'the last voter can not be taken away')
     }
-    engine.orderRole(member, role)
+    const cancel = engine.orderRole(member, role)
     const isDone = () => roleOf(member, engine.members.voters, engine.members.observers) === role
     try {
       await this.#until(isDone, { timeoutMs: 10_000, ...options }, () => {
@@ -770,7 +770,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
         )
       })
     } finally {
-      engine.cancelOrder(member)
+      cancel()
     }
   }
 
