@@ -111,9 +111,22 @@ describe('one replica', () => {
     await expect(open.done).rejects.toMatchObject({ code: 'OutcomeUnknown' })
     expect(replica.status.kind).toBe('closed')
     expect(() => replica.mutate.set('k', 3)).toThrow(expect.objectContaining({ code: 'Closed' }))
+    // what answers with a promise never throws
+    await expect(replica.checkpoint()).rejects.toMatchObject({ code: 'Closed' })
     expect(replica.view.committed.get('k')).toBe(1)
   })
 })
+
+/** A signal that counts who listens to it. */
+function countedSignal(): { readonly signal: AbortSignal; listeners(): number } {
+  const { signal } = new AbortController()
+  const listeners = new Set<unknown>()
+  const counted: AbortSignal = Object.assign(signal, {
+    addEventListener: (_type: string, listener: unknown) => void listeners.add(listener),
+    removeEventListener: (_type: string, listener: unknown) => void listeners.delete(listener),
+  })
+  return { signal: counted, listeners: () => listeners.size }
+}
 
 describe('several replicas', () => {
   it('joiners become voters, and all execute the same', async () => {

@@ -746,7 +746,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     }
   }
 
-  checkpoint(): Promise<CheckpointInfo> {
+  async checkpoint(): Promise<CheckpointInfo> {
     return this.#running.checkpoint()
   }
 
