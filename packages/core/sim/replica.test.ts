@@ -6,6 +6,7 @@ import { decodeCheckpoint } from '../src/execution/checkpoint.ts'
 import { defineMachine } from '../src/execution/define-machine.ts'
 import { must } from '../src/lib/assert.ts'
 import { replicaId } from '../src/protocol/ids.ts'
+import { pendingMax } from '../src/runtime/proposals.ts'
 import { agree, Stage } from './stage.ts'
 
 describe('one replica', () => {
@@ -71,6 +72,29 @@ describe('one replica', () => {
     const replica = await new Stage().openWith('a', machine)
     expect(() => replica.mutate.boom()).toThrow(expect.objectContaining({ code: 'MachineFailed' }))
     expect(replica.status.kind).toBe('ready')
+  })
+
+  it('a command that is refused with Overloaded is not in the optimistic view', async () => {
+    const replica = await new Stage().open('a')
+    for (let n = 0; n < pendingMax; n++) replica.mutate.set('k', n)
+    expect(() => replica.mutate.create('too-much', 1)).toThrow(expect.objectContaining({ code: 'Overloaded' }))
+    expect(replica.view.optimistic.get('too-much')).toBeUndefined()
+    expect(replica.view.optimistic.get('k')).toBe(pendingMax - 1)
+  })
+
+  it('a call that is refused leaves no timer and no listener, and neither does a replica that was closed', async () => {
+    const stage = new Stage()
+    const opened = countedSignal()
+    const replica = await stage.open('a', { signal: opened.signal })
+    expect(opened.listeners()).toBe(1)
+    await stage.when(replica.close())
+    expect(opened.listeners()).toBe(0)
+    // the last tick of the clock of the closed replica
+    while (await stage.world.step());
+    const called = countedSignal()
+    const mutate = replica.mutateWith({ signal: called.signal, timeoutMs: 1_000 })
+    expect(() => mutate.set('k', 1)).toThrow(expect.objectContaining({ code: 'Closed' }))
+    expect([called.listeners(), await stage.world.step()]).toEqual([0, false])
   })
 
   it('[DU5] stops with StorageFailed when a write fails, and what was pending ends as OutcomeUnknown', async () => {

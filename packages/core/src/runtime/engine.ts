@@ -429,11 +429,17 @@ export class Engine {
     return this.#proposals.size
   }
 
-  /** Throws NotReady without state, Removed, Closed, Overloaded. Returns the number in this replica's session. */
-  propose(footprint: Footprint, payload: Uint8Array, listener: ProposalListener): number {
+  /** Throws what `propose` would: NotReady without state, Removed, Closed, Overloaded. */
+  mustTake(payload: Uint8Array): void {
     this.#mustBeOpen()
     if (this.#running === null) throw new WepaxosError('NotReady', 'this replica has no state yet: wait for ready()')
     if (this.removed) throw new WepaxosError('Removed', 'this replica is no member any more')
+    this.#proposals.mustHaveRoom(payload)
+  }
+
+  /** Throws what `mustTake` throws. Returns the number in this replica's session. */
+  propose(footprint: Footprint, payload: Uint8Array, listener: ProposalListener): number {
+    this.mustTake(payload)
     const pending = this.#proposals.create(footprint, payload, listener)
     this.#soon()
     return pending.number

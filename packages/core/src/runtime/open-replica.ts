@@ -520,12 +520,15 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       const what = `${reachable} of ${members} voters can be reached, and ${needed} are needed`
       throw new WepaxosError('QuorumUnavailable', what, { reachable, needed, members })
     }
+    // before the forecast, which nothing would take out of the optimistic view again
+    engine.mustTake(payload)
     // a command that throws here would throw at every replica: it is refused before anybody hears of it
     const local = this.#forecast(payload, footprint)
     const pending: PendingCommand = { payload, footprint, local }
-    const handle = new LocalHandle(this.id, pending, options, this.#clock)
+    const handle = new LocalHandle(this.id, pending)
     const number = engine.propose(footprint, payload, this.#listenerOf(handle))
     handle.number = number
+    handle.waitAtMost(options, this.#clock)
     if (handle.state === 'pending' || handle.state === 'committed') this.#pending.set(number, pending)
     this.#onStateChanged()
     return handle
@@ -548,7 +551,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   /** [SE4] */
   #carryOver(session: ReplicaId, { number, footprint, payload }: CarriedProposal): ProposalListener {
     const pending: PendingCommand = { payload, footprint, local: undefined }
-    const handle = new LocalHandle(session, pending, {}, this.#clock)
+    const handle = new LocalHandle(session, pending)
     handle.number = number
     this.#pending.set(number, pending)
     this.#carriedOver = [...this.#carriedOver, handle]
@@ -892,13 +895,14 @@ class LocalHandle implements Handle<CommandResult> {
   #givenUp: WepaxosError | null = null
   #stopWaiting: (() => void) | null = null
 
-  constructor(replica: ReplicaId, pending: PendingCommand, options: ProposeOptions, clock: Clock) {
+  constructor(replica: ReplicaId, pending: PendingCommand) {
     this.#replica = replica
     this.#pending = pending
-    if (options.signal !== undefined || options.timeoutMs !== undefined) this.#waitAtMost(options, clock)
   }
 
-  #waitAtMost({ signal, timeoutMs }: ProposeOptions, clock: Clock): void {
+  /** Once it is proposed: a call that was refused leaves no timer and no listener. */
+  waitAtMost({ signal, timeoutMs }: ProposeOptions, clock: Clock): void {
+    if (signal === undefined && timeoutMs === undefined) return
     const aborted = () => this.#giveUp('waiting was aborted', signal?.reason)
     signal?.addEventListener('abort', aborted, { once: true })
     const stopTimer =
