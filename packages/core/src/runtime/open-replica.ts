@@ -77,9 +77,13 @@ export async function openReplicaIn<C extends Commands, Q extends Queries>(
   const timeouts: Timeouts = { ...timeoutsDefault, ...options.timeouts }
   refuseAborted(options.signal)
   const replica = new LocalReplica<C, Q>(machine, options, timeouts, surroundings)
-  await replica.start()
-  options.signal?.addEventListener('abort', () => void replica.close(), { once: true })
-  if (options.signal?.aborted) await replica.close()
+  try {
+    await replica.start()
+    if (options.signal !== undefined) await replica.closeOn(options.signal)
+  } catch (error) {
+    await replica.close().catch(ignore) // what went wrong first is what the caller hears
+    throw error
+  }
   return replica
 }
 
@@ -213,6 +217,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   #stopSpaceTimer: (() => void) | null = null
   readonly #orphans: OrphanHost
   #stopWatchingOrphans: (() => void) | null = null
+  #forgetSignal: (() => void) | null = null
   #carriedOver: readonly LocalHandle[] = []
   #optimistic: Optimistic | null = null
   #status: Status = { kind: 'joining', peers: 0 }
@@ -266,6 +271,18 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     this.#stopWatchingOrphans = storage.watchOrphans(scope, (orphan) => this.#orphans.adopt(orphan))
   }
 
+  /** Closes when the signal is aborted; a signal that outlives the replica is not to keep it. */
+  async closeOn(signal: AbortSignal): Promise<void> {
+    const aborted = () => {
+      this.close().catch((error: unknown) => {
+        this.#options.logger?.warn('the replica did not close as it should', { reason: String(error) })
+      })
+    }
+    signal.addEventListener('abort', aborted, { once: true })
+    this.#forgetSignal = () => signal.removeEventListener('abort', aborted)
+    if (signal.aborted) await this.close()
+  }
+
   /** [DU8] A lost disk is put aside, still owned, and a new replica begins on another. */
   async #openEngine(): Promise<Engine> {
     const { storage: provider, transport, partition } = this.#options
@@ -281,8 +298,11 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
           this.#putAside(storage, error)
           continue
         }
-        await storage?.close()
-        for (const lost of this.#lostDisks.splice(0)) await lost.storage.close()
+        const open = [
+          ...(storage === undefined ? [] : [storage]),
+          ...this.#lostDisks.splice(0).map((lost) => lost.storage),
+        ]
+        await Promise.allSettled(open.map((one) => one.close()))
         throw error
       }
     }
@@ -834,6 +854,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   /** What is here beside the replica itself. */
   async #closeRest(): Promise<void> {
     this.#closed = true
+    this.#forgetSignal?.()
     this.#stopWatchingOrphans?.()
     this.#stopSpaceTimer?.()
     await this.#orphans.close()
