@@ -82,6 +82,18 @@ describe('one replica', () => {
     expect(replica.view.optimistic.get('k')).toBe(pendingMax - 1)
   })
 
+  it('stats() hashes the state when the hash is looked at, and once', async () => {
+    const stage = new Stage()
+    const replica = await stage.open('a')
+    const stats = replica.stats()
+    await stage.when(replica.mutate.set('k', 1).done)
+    const { stateHash } = replica.stats()
+    expect(stats.stateHash).toBe(stateHash)
+    await stage.when(replica.mutate.set('k', 2).done)
+    expect(stats.stateHash).toBe(stateHash)
+    expect(replica.stats().stateHash).not.toBe(stateHash)
+  })
+
   it('a call that is refused leaves no timer and no listener, and neither does a replica that was closed', async () => {
     const stage = new Stage()
     const opened = countedSignal()

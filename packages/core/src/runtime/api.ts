@@ -170,7 +170,10 @@ export interface ReplicaStats {
   readonly epoch: Epoch
   /** Commands executed since the founding, the same at every replica that stands at the same point. */
   readonly executed: number
-  /** SHA-256 over the canonical state, hex. Equal states have equal hashes. Computed when asked for: linear in the state. */
+  /**
+   * SHA-256 over the canonical state, hex. Equal states have equal hashes. Computed when it is first looked at, linear in the
+   * state: look at it at once, for it is the hash of the state of that moment.
+   */
   readonly stateHash: string
   readonly voters: number
   readonly slowQuorum: number

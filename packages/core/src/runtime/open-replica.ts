@@ -754,10 +754,19 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     const engine = this.#running
     const { protocol } = engine
     const quorums = protocol?.quorums
+    const { application } = engine
+    // linear in the state: whoever does not ask for it does not pay for it
+    let hash: string | undefined
+    const stateHash = () => {
+      hash ??= application?.stateHash() ?? sha256Hex(this.#nothing.snapshot())
+      return hash
+    }
     return {
       epoch: engine.epoch,
-      executed: engine.application?.executed ?? 0,
-      stateHash: engine.application?.stateHash() ?? sha256Hex(this.#nothing.snapshot()),
+      executed: application?.executed ?? 0,
+      get stateHash() {
+        return stateHash()
+      },
       voters: quorums?.n ?? 0,
       slowQuorum: quorums?.slow ?? 0,
       fastQuorum: quorums?.fast ?? 0,
