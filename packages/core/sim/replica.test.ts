@@ -297,6 +297,20 @@ describe('several replicas', () => {
     expect(a.stats().epoch).toBe(epoch)
   })
 
+  it('who did not get out of the list in time still leaves, and a second leave() erases its storage', async () => {
+    const stage = new Stage()
+    const [a] = await stage.cluster(3)
+    const fourth = await stage.open('d')
+    await stage.until(() => fourth.status.kind === 'ready' && a?.members.length === 4)
+    for (const other of ['a', 'b', 'c']) stage.network.cut('d', other)
+    await stage.pass(100) // until it has noticed
+    await expect(stage.when(fourth.leave({ timeoutMs: 1_000 }))).rejects.toMatchObject({ code: 'Timeout' })
+    stage.network.healAll()
+    await stage.until(() => fourth.status.kind === 'removed')
+    await stage.when(fourth.leave())
+    expect((await stage.disk('d').peek()).meta.size).toBe(0)
+  })
+
   it('[MB1] a voter that stays silent becomes an observer, and votes again when it is back', async () => {
     const stage = new Stage()
     const cluster = await stage.cluster(5)

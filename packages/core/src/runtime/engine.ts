@@ -467,7 +467,7 @@ export class Engine {
     })
   }
 
-  /** From now on the replica tries to get out of the member list. */
+  /** From now on the replica tries to get out of the member list, whether or not somebody waits for it. */
   startLeaving(): void {
     this.#mustBeOpen()
     const running = this.#running
@@ -490,11 +490,6 @@ export class Engine {
     }
     this.#leaving = true
     this.#turn(() => {})
-  }
-
-  /** It stays after all, unless the barrier is under way already. */
-  stopLeaving(): void {
-    this.#leaving = false
   }
 
   /** Its page takes it back: should the barrier be under way already, it asks for its place again. */

@@ -824,10 +824,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
         act()
       }
       const stopTimer = this.#clock.after(timeoutMs, () =>
-        finish(() => {
-          engine.stopLeaving()
-          reject(new WepaxosError('Timeout', `not out of the member list after ${timeoutMs} ms`))
-        }),
+        finish(() => reject(new WepaxosError('Timeout', `not out of the member list after ${timeoutMs} ms`))),
       )
       let stopPolling = () => {}
       const check = () => {
