@@ -116,6 +116,51 @@ describe('a replica that fails while it is opened', () => {
   })
 })
 
+describe('openReplica', () => {
+  it('rejects with what went wrong first, also where its disk can not be closed then', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const storage: StorageProvider = {
+      async open(scope) {
+        const close = () => Promise.reject(new Error('not closed'))
+        return Object.assign(await disk.open(scope), { read: () => Promise.reject(new Error('not read')), close })
+      },
+    }
+    await expect(stage.open('a', { storage })).rejects.toThrow('not read')
+  })
+
+  it('that can not watch orphans leaves no replica running', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const storage: StorageProvider = {
+      open: (scope) => disk.open(scope),
+      watchOrphans() {
+        throw new Error('not watched')
+      },
+    }
+    const { transport, attached } = counted(stage.network.transport('a', true))
+    await expect(stage.open('a', { storage, transport })).rejects.toThrow('not watched')
+    expect([attached(), disk.slots.map(({ owned }) => owned)]).toEqual([0, [false]])
+  })
+
+  it('whose signal is aborted closes the replica, and says in the log where that failed', async () => {
+    const stage = new Stage()
+    const disk = new FaultyDisk({ later: (task) => stage.world.at(1, task) })
+    const storage: StorageProvider = {
+      async open(scope) {
+        return Object.assign(await disk.open(scope), { close: () => Promise.reject(new Error('not closed')) })
+      },
+    }
+    const warned: unknown[] = []
+    const logger = { debug() {}, warn: (_what: string, details?: unknown) => void warned.push(details) }
+    const ending = new AbortController()
+    const a = await stage.open('a', { storage, logger, signal: ending.signal })
+    ending.abort()
+    await stage.until(() => a.status.kind === 'closed' && warned.length > 0)
+    expect(warned).toEqual([{ reason: 'Error: not closed' }])
+  })
+})
+
 describe('close()', () => {
   it('after a leave() that could not erase the disk does not fail, too, and gives the disk up', async () => {
     const stage = new Stage()

@@ -36,6 +36,24 @@ describe('[MB3] a reader', () => {
     expect(a.members.find(({ id }) => id === reader.id)?.role).toBe('observer')
   })
 
+  it('[RD3] reads a state that others write as soon as they rest, and proposes nothing for it', async () => {
+    const { stage, a, reader } = await withReader()
+    await stage.when(reader.ready())
+    let writes = 0
+    let writing = true
+    const write = () => {
+      if (!writing) return
+      a.mutate.set(`k${writes++ % 7}`, writes)
+      stage.world.at(1, write)
+    }
+    write()
+    const size = reader.read.size()
+    await stage.pass(200)
+    writing = false
+    expect(await stage.when(size)).toBe(7)
+    expect(reader.stats().pending).toBe(0)
+  })
+
   it('is refused what it proposes, at once and with a typed error', async () => {
     const { stage, reader } = await withReader()
     await stage.when(reader.ready())
@@ -68,6 +86,69 @@ describe('[MB3] a reader', () => {
     await stage.pass(5_000)
     expect(handle.state).toBe('pending')
     expect(a.view.committed.get('k')).toBeUndefined()
+  })
+
+  it("[SE4] is told that the outcome of what was carried over into its page is unknown; the voter's link brings it to its end", async () => {
+    const stage = new Stage()
+    let mayVote = true
+    let b: KvReplica | undefined
+    const open = (name: string) => {
+      const transport = knowingReaders(
+        stage.network.transport(name, name === 'a'),
+        (peer) => !mayVote && peer === b?.id,
+      )
+      return stage.open(name, { transport: { ...transport, mayVote: mayVote || name !== 'b' } })
+    }
+    const a = await open('a')
+    b = await open('b')
+    await stage.until(() => a.members.length === 2 && b?.status.kind === 'ready')
+    await stage.when(a.mutate.set('here', 1).done)
+    stage.network.cut('a', 'b')
+    await stage.pass(500)
+    const { key } = b.mutate.set('offline', 1)
+    await stage.pass(500)
+    await stage.when(b.close())
+    mayVote = false
+    stage.network.healAll()
+    const reader = await open('b')
+    const [carried] = reader.carriedOver
+    await expect(stage.when(must(carried, 'one').done)).rejects.toMatchObject({
+      code: 'OutcomeUnknown',
+      details: { key },
+    })
+    expect(reader.view.optimistic.get('offline')).toBeUndefined()
+    expect(reader.stats().pending).toBe(0)
+    // also over the end of an epoch
+    await stage.when(a.checkpoint())
+    await stage.until(() => reader.stats().epoch === a.stats().epoch)
+    await stage.when(reader.close())
+    mayVote = true
+    const again = await open('b')
+    expect(again.carriedOver.map((handle) => handle.key)).toEqual([key])
+    await stage.when(must(again.carriedOver[0], 'one').done)
+    expect(a.view.committed.get('offline')).toBe(1)
+  })
+
+  it('[SE4] that was a voter is told so of what waits in its log, but gets the results that are known', async () => {
+    const stage = new Stage()
+    const [, , c] = await stage.cluster(3)
+    const reopened = () => stage.open('c', { transport: { ...stage.network.transport('c', false), mayVote: false } })
+    const answered = must(c, 'three').mutate.set('answered', 1)
+    await stage.when(answered.done)
+    stage.kill('c')
+    const [result] = (await reopened()).carriedOver
+    expect(await stage.when(must(result, 'answered').done)).toMatchObject({ ok: true })
+    stage.kill('c')
+    const voter = await stage.open('c')
+    await stage.until(() => voter.status.kind === 'ready')
+    for (const other of ['a', 'b']) stage.network.cut('c', other)
+    await stage.until(() => voter.status.kind === 'no-quorum')
+    const waiting = voter.mutate.set('waiting', 1)
+    await stage.pass(500)
+    stage.kill('c')
+    const { carriedOver } = await reopened()
+    expect(carriedOver.map(({ key, state }) => [key, state])).toEqual([[waiting.key, 'failed']])
+    await expect(must(carriedOver[0], 'waiting').done).rejects.toMatchObject({ code: 'OutcomeUnknown' })
   })
 
   it('proposes where all say that readers may', async () => {

@@ -6,6 +6,7 @@ import { decodeCheckpoint } from '../src/execution/checkpoint.ts'
 import { defineMachine } from '../src/execution/define-machine.ts'
 import { must } from '../src/lib/assert.ts'
 import { replicaId } from '../src/protocol/ids.ts'
+import { pendingMax } from '../src/runtime/proposals.ts'
 import { agree, Stage } from './stage.ts'
 
 describe('one replica', () => {
@@ -73,6 +74,41 @@ describe('one replica', () => {
     expect(replica.status.kind).toBe('ready')
   })
 
+  it('a command that is refused with Overloaded is not in the optimistic view', async () => {
+    const replica = await new Stage().open('a')
+    for (let n = 0; n < pendingMax; n++) replica.mutate.set('k', n)
+    expect(() => replica.mutate.create('too-much', 1)).toThrow(expect.objectContaining({ code: 'Overloaded' }))
+    expect(replica.view.optimistic.get('too-much')).toBeUndefined()
+    expect(replica.view.optimistic.get('k')).toBe(pendingMax - 1)
+  })
+
+  it('stats() hashes the state when the hash is looked at, and once', async () => {
+    const stage = new Stage()
+    const replica = await stage.open('a')
+    const stats = replica.stats()
+    await stage.when(replica.mutate.set('k', 1).done)
+    const { stateHash } = replica.stats()
+    expect(stats.stateHash).toBe(stateHash)
+    await stage.when(replica.mutate.set('k', 2).done)
+    expect(stats.stateHash).toBe(stateHash)
+    expect(replica.stats().stateHash).not.toBe(stateHash)
+  })
+
+  it('a call that is refused leaves no timer and no listener, and neither does a replica that was closed', async () => {
+    const stage = new Stage()
+    const opened = countedSignal()
+    const replica = await stage.open('a', { signal: opened.signal })
+    expect(opened.listeners()).toBe(1)
+    await stage.when(replica.close())
+    expect(opened.listeners()).toBe(0)
+    // the last tick of the clock of the closed replica
+    while (await stage.world.step());
+    const called = countedSignal()
+    const mutate = replica.mutateWith({ signal: called.signal, timeoutMs: 1_000 })
+    expect(() => mutate.set('k', 1)).toThrow(expect.objectContaining({ code: 'Closed' }))
+    expect([called.listeners(), await stage.world.step()]).toEqual([0, false])
+  })
+
   it('[DU5] stops with StorageFailed when a write fails, and what was pending ends as OutcomeUnknown', async () => {
     const stage = new Stage()
     const replica = await stage.open('a')
@@ -111,9 +147,22 @@ describe('one replica', () => {
     await expect(open.done).rejects.toMatchObject({ code: 'OutcomeUnknown' })
     expect(replica.status.kind).toBe('closed')
     expect(() => replica.mutate.set('k', 3)).toThrow(expect.objectContaining({ code: 'Closed' }))
+    // what answers with a promise never throws
+    await expect(replica.checkpoint()).rejects.toMatchObject({ code: 'Closed' })
     expect(replica.view.committed.get('k')).toBe(1)
   })
 })
+
+/** A signal that counts who listens to it. */
+function countedSignal(): { readonly signal: AbortSignal; listeners(): number } {
+  const { signal } = new AbortController()
+  const listeners = new Set<unknown>()
+  const counted: AbortSignal = Object.assign(signal, {
+    addEventListener: (_type: string, listener: unknown) => void listeners.add(listener),
+    removeEventListener: (_type: string, listener: unknown) => void listeners.delete(listener),
+  })
+  return { signal: counted, listeners: () => listeners.size }
+}
 
 describe('several replicas', () => {
   it('joiners become voters, and all execute the same', async () => {
@@ -248,6 +297,20 @@ describe('several replicas', () => {
     expect(a.stats().epoch).toBe(epoch)
   })
 
+  it('who did not get out of the list in time still leaves, and a second leave() erases its storage', async () => {
+    const stage = new Stage()
+    const [a] = await stage.cluster(3)
+    const fourth = await stage.open('d')
+    await stage.until(() => fourth.status.kind === 'ready' && a?.members.length === 4)
+    for (const other of ['a', 'b', 'c']) stage.network.cut('d', other)
+    await stage.pass(100) // until it has noticed
+    await expect(stage.when(fourth.leave({ timeoutMs: 1_000 }))).rejects.toMatchObject({ code: 'Timeout' })
+    stage.network.healAll()
+    await stage.until(() => fourth.status.kind === 'removed')
+    await stage.when(fourth.leave())
+    expect((await stage.disk('d').peek()).meta.size).toBe(0)
+  })
+
   it('[MB1] a voter that stays silent becomes an observer, and votes again when it is back', async () => {
     const stage = new Stage()
     const cluster = await stage.cluster(5)
@@ -294,6 +357,37 @@ describe('several replicas', () => {
     expect(b.members.map(({ id }) => id).sort()).toEqual([a.id, b.id].sort())
     const late = await stage.open('c', options)
     await stage.until(() => late.status.kind === 'removed')
+  })
+
+  it('a setRole that ends takes back its own order, and not that of another call for the same replica', async () => {
+    const stage = new Stage()
+    const options = { membership: 'manual' } as const
+    const a = await stage.open('a', options)
+    const b = await stage.open('b', options)
+    await stage.until(() => a.members.length === 2)
+    stage.network.cut('a', 'b')
+    await stage.pass(100) // until both have noticed
+    const calls = [1_000, 60_000, 2_000].map((timeoutMs) => a.setRole(b.id, 'voter', { timeoutMs }))
+    const fates = Promise.allSettled(calls)
+    await stage.pass(3_000)
+    stage.network.healAll()
+    const tooLate = { status: 'rejected', reason: { code: 'Timeout' } }
+    expect(await stage.when(fates)).toMatchObject([tooLate, { status: 'fulfilled' }, tooLate])
+  })
+
+  it('a setRole that timed out is not tried any more', async () => {
+    const stage = new Stage()
+    const options = { membership: 'manual' } as const
+    const a = await stage.open('a', options)
+    const b = await stage.open('b', options)
+    await stage.until(() => a.members.length === 2)
+    stage.network.cut('a', 'b')
+    await stage.pass(100) // until both have noticed
+    const both = [1_000, 2_000].map((timeoutMs) => a.setRole(b.id, 'voter', { timeoutMs }))
+    await stage.when(Promise.allSettled(both))
+    stage.network.healAll()
+    await stage.pass(20_000)
+    expect(a.stats().voters).toBe(1)
   })
 
   it('waiting commands share instances when the pipe is full, and each is executed once and in order', async () => {

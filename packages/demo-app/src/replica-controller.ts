@@ -108,7 +108,8 @@ export class StatsController<C extends Commands, Q extends Queries> extends Sour
     const read = (): void => {
       timer = undefined
       try {
-        this.#value = replica.stats()
+        // copied at once: the hash belongs to the same moment as the other figures
+        this.#value = { ...replica.stats() }
       } catch {
         // Erased or never founded: the last figures stay.
         return

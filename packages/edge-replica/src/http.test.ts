@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { edgeFacts, partitionFacts } from '../testing/facts.ts'
+import { edgeFacts, partitionFacts, statsOf } from '../testing/facts.ts'
 import type { EdgeFacts } from './health.ts'
 import { startHealthServer } from './http.ts'
 import { metricsText } from './metrics.ts'
@@ -42,6 +42,22 @@ describe('the health server', () => {
       room: null,
       partitions: [{ partition: 'demo', replica: 'a'.repeat(32), status: 'ready', stats: { stateHash: '00' } }],
     })
+  })
+
+  it('has the state hashed for /status alone: a large one is not to be hashed by each probe', async () => {
+    let hashed = 0
+    const stats = {
+      ...statsOf(),
+      get stateHash() {
+        hashed += 1
+        return '00'
+      },
+    }
+    const get = await serve(() => edgeFacts({ partitions: [partitionFacts({ stats })] }))
+    for (const path of ['/healthz', '/readyz', '/metrics']) await get(path)
+    expect(hashed).toBe(0)
+    await get('/status')
+    expect(hashed).toBe(1)
   })
 
   it('refuses what is no question, and knows no other path', async () => {

@@ -170,7 +170,10 @@ export interface ReplicaStats {
   readonly epoch: Epoch
   /** Commands executed since the founding, the same at every replica that stands at the same point. */
   readonly executed: number
-  /** SHA-256 over the canonical state, hex. Equal states have equal hashes. Computed when asked for: linear in the state. */
+  /**
+   * SHA-256 over the canonical state, hex. Equal states have equal hashes. Computed when it is first looked at, linear in the
+   * state: look at it at once, for it is the hash of the state of that moment.
+   */
   readonly stateHash: string
   readonly voters: number
   readonly slowQuorum: number
@@ -228,7 +231,8 @@ export interface Replica<C extends Commands, Q extends Queries> extends AsyncDis
   readonly presence: Presence
   /**
    * The commands that were proposed before this opening and had no result then, in order, whoever waited for them is gone:
-   * each gets its result now, or is proposed again, and takes effect once. They keep their keys. (What another page hosted
+   * each gets its result now, or is proposed again, and takes effect once. They keep their keys. (With a reader's link those
+   * without a result end as OutcomeUnknown, and are carried over again by the voter's. What another page hosted
    * meanwhile, see `orphans`, was answered there: `outcome(key)` tells.)
    */
   readonly carriedOver: readonly Handle<CommandResult>[]

@@ -141,6 +141,8 @@ const requestMs = 1_000
 
 export class Engine {
   readonly #options: EngineOptions
+  /** [MB3] Whether anybody would agree on what it proposes. */
+  readonly #mayPropose: boolean
   readonly #queue: WriteQueue
   readonly #outbox: Outbox
   readonly #peers: Peers
@@ -203,6 +205,7 @@ export class Engine {
   private constructor(options: EngineOptions, self: ReplicaId, key: Uint8Array | null, found: FoundReplica | null) {
     const seal = found?.seal ?? new DiskSeal()
     this.#options = options
+    this.#mayPropose = options.transport.mayVote !== false || options.readersPropose
     this.self = self
     this.#key = key
     this.#returns = found?.returns ?? false
@@ -230,6 +233,7 @@ export class Engine {
       {
         run: () => this.#running,
         ask: (read, footprint) => this.#inbox.push({ kind: 'read', read, footprint }),
+        mayOrder: this.#mayPropose,
         order: (footprint, done, failed) => {
           try {
             this.#proposals.create(footprint, readPayload, { committed: () => {}, done, failed })
@@ -295,6 +299,7 @@ export class Engine {
       engine.#putRuns()
       // [DU7] nobody is to hear anything of a run that the disk does not know
       engine.#turn(() => {})
+      if (!engine.#mayPropose) engine.#turn(() => engine.#leaveCarried())
       await engine.#whenDurable().catch(() => {})
       // what it holds can still be read; nobody is to hear of it
       if (engine.state.kind === 'failed') return engine
@@ -424,11 +429,17 @@ export class Engine {
     return this.#proposals.size
   }
 
-  /** Throws NotReady without state, Removed, Closed, Overloaded. Returns the number in this replica's session. */
-  propose(footprint: Footprint, payload: Uint8Array, listener: ProposalListener): number {
+  /** Throws what `propose` would: NotReady without state, Removed, Closed, Overloaded. */
+  mustTake(payload: Uint8Array): void {
     this.#mustBeOpen()
     if (this.#running === null) throw new WepaxosError('NotReady', 'this replica has no state yet: wait for ready()')
     if (this.removed) throw new WepaxosError('Removed', 'this replica is no member any more')
+    this.#proposals.mustHaveRoom(payload)
+  }
+
+  /** Throws what `mustTake` throws. Returns the number in this replica's session. */
+  propose(footprint: Footprint, payload: Uint8Array, listener: ProposalListener): number {
+    this.mustTake(payload)
     const pending = this.#proposals.create(footprint, payload, listener)
     this.#soon()
     return pending.number
@@ -456,7 +467,7 @@ export class Engine {
     })
   }
 
-  /** From now on the replica tries to get out of the member list. */
+  /** From now on the replica tries to get out of the member list, whether or not somebody waits for it. */
   startLeaving(): void {
     this.#mustBeOpen()
     const running = this.#running
@@ -479,11 +490,6 @@ export class Engine {
     }
     this.#leaving = true
     this.#turn(() => {})
-  }
-
-  /** It stays after all, unless the barrier is under way already. */
-  stopLeaving(): void {
-    this.#leaving = false
   }
 
   /** Its page takes it back: should the barrier be under way already, it asks for its place again. */
@@ -733,7 +739,7 @@ export class Engine {
     }
     // what waits for a voter has no instance here that a restart could find it in
     if (running.role !== 'voter') this.#keepProposals('all')
-    if (!running.durable || !this.#proposals.hasQueued) return
+    if (!running.durable || !this.#proposals.hasQueued || !this.#mayPropose) return
     if (running.role === 'voter') {
       // Each command has an instance of its own while there is room, so that those which touch different keys do not wait
       // for each other; what finds the pipe full waits, and then shares an instance.
@@ -750,6 +756,17 @@ export class Engine {
     } else if (running.role === 'observer') {
       this.#forward(running)
     }
+  }
+
+  /** [SE4] What was carried over and has no result yet: here it can only get one from others. An opening that may propose goes on. */
+  #leaveCarried(): void {
+    this.#keepProposals('all')
+    this.#proposals.leaveAll((number) => {
+      const key = `${this.self}:${number}`
+      const what =
+        "this page has a reader's link: it can not propose again what had no result when the replica was opened"
+      return new WepaxosError('OutcomeUnknown', what, { key })
+    })
   }
 
   /** [SE4] */
@@ -1058,11 +1075,12 @@ export class Engine {
 
   // --- membership ---------------------------------------------------------------------------------------------------
 
-  /** From now on this replica tries to make `id` what its owner wants it to be. */
-  orderRole(id: ReplicaId, role: Role): void {
+  /** From now on this replica tries to make `id` what its owner wants it to be, until the returned function is called. */
+  orderRole(id: ReplicaId, role: Role): () => void {
     this.#mustBeOpen()
-    this.#membership.order(id, role)
+    const cancel = this.#membership.order(id, role)
     this.#turn(() => {})
+    return cancel
   }
 
   /** Its disk is lost: it will not come back under this id. */
@@ -1084,10 +1102,6 @@ export class Engine {
       if (running.role === 'voter') this.#takeOut(replica)
       else if (voter !== undefined) this.#outbox.control(voter, { type: 'Retired', replica })
     }
-  }
-
-  cancelOrder(id: ReplicaId): void {
-    this.#membership.cancelOrder(id)
   }
 
   /** What this replica would like to be, as far as the others let it. */
@@ -1324,6 +1338,7 @@ export class Engine {
     this.#channel = null
     this.#queue.stop()
     this.#inbox = []
+    this.#reads.failAll(why)
     this.#proposals.failAll(
       (number) =>
         new WepaxosError(
@@ -1333,7 +1348,6 @@ export class Engine {
           why,
         ),
     )
-    this.#reads.failAll(why)
     this.#opening?.(why)
     for (const { reject } of this.#checkpointWaiters.splice(0)) reject(why)
     this.#changed = true

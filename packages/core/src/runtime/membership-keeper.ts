@@ -20,13 +20,19 @@ export interface MembershipOptions {
   readonly silentMs: number
 }
 
+/** Stands as long as one of those who gave it wants it; another one for the same replica takes its place. */
+interface Order {
+  readonly role: Role
+  givenBy: number
+}
+
 export class MembershipKeeper {
   readonly #self: ReplicaId
   readonly #options: MembershipOptions
   /** What connected replicas asked to be. */
   readonly #wanted = new Map<ReplicaId, Role>()
   /** What this replica's owner wants others (or itself) to be: also of those that can not be reached. */
-  readonly #orders = new Map<ReplicaId, Role>()
+  readonly #orders = new Map<ReplicaId, Order>()
   /** Connected replicas that are always there, and those that must not vote ([MB3]). */
   readonly #steady = new Set<ReplicaId>()
   readonly #readers = new Set<ReplicaId>()
@@ -54,12 +60,16 @@ export class MembershipKeeper {
     this.#wanted.set(from, manual && wanted === 'voter' ? 'observer' : wanted)
   }
 
-  order(id: ReplicaId, role: Role): void {
-    this.#orders.set(id, role)
-  }
-
-  cancelOrder(id: ReplicaId): void {
-    this.#orders.delete(id)
+  /** The returned function, called once, takes it back: the one that was given here, and nobody else's. */
+  order(id: ReplicaId, role: Role): () => void {
+    const before = this.#orders.get(id)
+    const order: Order = before?.role === role ? before : { role, givenBy: 0 }
+    order.givenBy++
+    this.#orders.set(id, order)
+    return () => {
+      order.givenBy--
+      if (order.givenBy === 0 && this.#orders.get(id) === order) this.#orders.delete(id)
+    }
   }
 
   /**
@@ -68,7 +78,7 @@ export class MembershipKeeper {
    */
   begin(members: Membership): void {
     this.#wanted.clear()
-    for (const [id, role] of this.#orders) {
+    for (const [id, { role }] of this.#orders) {
       if (roleOf(id, members.voters, members.observers) === role) this.#orders.delete(id)
     }
     this.#silentSince.clear()
@@ -110,7 +120,7 @@ export class MembershipKeeper {
       if (!there || roleOf(id, voters, observers) === wanted) this.#wanted.delete(id)
     }
     const wanted = new Map(this.#wanted)
-    for (const [id, role] of this.#orders) {
+    for (const [id, { role }] of this.#orders) {
       const mayBe = role !== 'voter' || id === this.#self || (protocol.connected.has(id) && !this.#readers.has(id))
       if (mayBe) wanted.set(id, role)
     }

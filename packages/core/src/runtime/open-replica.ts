@@ -77,9 +77,13 @@ export async function openReplicaIn<C extends Commands, Q extends Queries>(
   const timeouts: Timeouts = { ...timeoutsDefault, ...options.timeouts }
   refuseAborted(options.signal)
   const replica = new LocalReplica<C, Q>(machine, options, timeouts, surroundings)
-  await replica.start()
-  options.signal?.addEventListener('abort', () => void replica.close(), { once: true })
-  if (options.signal?.aborted) await replica.close()
+  try {
+    await replica.start()
+    if (options.signal !== undefined) await replica.closeOn(options.signal)
+  } catch (error) {
+    await replica.close().catch(ignore) // what went wrong first is what the caller hears
+    throw error
+  }
   return replica
 }
 
@@ -213,6 +217,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   #stopSpaceTimer: (() => void) | null = null
   readonly #orphans: OrphanHost
   #stopWatchingOrphans: (() => void) | null = null
+  #forgetSignal: (() => void) | null = null
   #carriedOver: readonly LocalHandle[] = []
   #optimistic: Optimistic | null = null
   #status: Status = { kind: 'joining', peers: 0 }
@@ -266,6 +271,18 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     this.#stopWatchingOrphans = storage.watchOrphans(scope, (orphan) => this.#orphans.adopt(orphan))
   }
 
+  /** Closes when the signal is aborted; a signal that outlives the replica is not to keep it. */
+  async closeOn(signal: AbortSignal): Promise<void> {
+    const aborted = () => {
+      this.close().catch((error: unknown) => {
+        this.#options.logger?.warn('the replica did not close as it should', { reason: String(error) })
+      })
+    }
+    signal.addEventListener('abort', aborted, { once: true })
+    this.#forgetSignal = () => signal.removeEventListener('abort', aborted)
+    if (signal.aborted) await this.close()
+  }
+
   /** [DU8] A lost disk is put aside, still owned, and a new replica begins on another. */
   async #openEngine(): Promise<Engine> {
     const { storage: provider, transport, partition } = this.#options
@@ -281,8 +298,11 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
           this.#putAside(storage, error)
           continue
         }
-        await storage?.close()
-        for (const lost of this.#lostDisks.splice(0)) await lost.storage.close()
+        const open = [
+          ...(storage === undefined ? [] : [storage]),
+          ...this.#lostDisks.splice(0).map((lost) => lost.storage),
+        ]
+        await Promise.allSettled(open.map((one) => one.close()))
         throw error
       }
     }
@@ -520,12 +540,15 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
       const what = `${reachable} of ${members} voters can be reached, and ${needed} are needed`
       throw new WepaxosError('QuorumUnavailable', what, { reachable, needed, members })
     }
+    // before the forecast, which nothing would take out of the optimistic view again
+    engine.mustTake(payload)
     // a command that throws here would throw at every replica: it is refused before anybody hears of it
     const local = this.#forecast(payload, footprint)
     const pending: PendingCommand = { payload, footprint, local }
-    const handle = new LocalHandle(this.id, pending, options, this.#clock)
+    const handle = new LocalHandle(this.id, pending)
     const number = engine.propose(footprint, payload, this.#listenerOf(handle))
     handle.number = number
+    handle.waitAtMost(options, this.#clock)
     if (handle.state === 'pending' || handle.state === 'committed') this.#pending.set(number, pending)
     this.#onStateChanged()
     return handle
@@ -548,7 +571,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   /** [SE4] */
   #carryOver(session: ReplicaId, { number, footprint, payload }: CarriedProposal): ProposalListener {
     const pending: PendingCommand = { payload, footprint, local: undefined }
-    const handle = new LocalHandle(session, pending, {}, this.#clock)
+    const handle = new LocalHandle(session, pending)
     handle.number = number
     this.#pending.set(number, pending)
     this.#carriedOver = [...this.#carriedOver, handle]
@@ -732,10 +755,19 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     const engine = this.#running
     const { protocol } = engine
     const quorums = protocol?.quorums
+    const { application } = engine
+    // linear in the state: whoever does not ask for it does not pay for it
+    let hash: string | undefined
+    const stateHash = () => {
+      hash ??= application?.stateHash() ?? sha256Hex(this.#nothing.snapshot())
+      return hash
+    }
     return {
       epoch: engine.epoch,
-      executed: engine.application?.executed ?? 0,
-      stateHash: engine.application?.stateHash() ?? sha256Hex(this.#nothing.snapshot()),
+      executed: application?.executed ?? 0,
+      get stateHash() {
+        return stateHash()
+      },
       voters: quorums?.n ?? 0,
       slowQuorum: quorums?.slow ?? 0,
       fastQuorum: quorums?.fast ?? 0,
@@ -747,7 +779,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     }
   }
 
-  checkpoint(): Promise<CheckpointInfo> {
+  async checkpoint(): Promise<CheckpointInfo> {
     return this.#running.checkpoint()
   }
 
@@ -761,7 +793,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
     if (role !== 'voter' && voters.every((voter) => voter === member) && observers.length === 0) {
       throw new WepaxosError('LastMember', 'the last voter can not be taken away')
     }
-    engine.orderRole(member, role)
+    const cancel = engine.orderRole(member, role)
     const isDone = () => roleOf(member, engine.members.voters, engine.members.observers) === role
     try {
       await this.#until(isDone, { timeoutMs: 10_000, ...options }, () => {
@@ -771,7 +803,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
         )
       })
     } finally {
-      engine.cancelOrder(member)
+      cancel()
     }
   }
 
@@ -793,10 +825,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
         act()
       }
       const stopTimer = this.#clock.after(timeoutMs, () =>
-        finish(() => {
-          engine.stopLeaving()
-          reject(new WepaxosError('Timeout', `not out of the member list after ${timeoutMs} ms`))
-        }),
+        finish(() => reject(new WepaxosError('Timeout', `not out of the member list after ${timeoutMs} ms`))),
       )
       let stopPolling = () => {}
       const check = () => {
@@ -836,6 +865,7 @@ class LocalReplica<C extends Commands, Q extends Queries> implements Replica<C, 
   /** What is here beside the replica itself. */
   async #closeRest(): Promise<void> {
     this.#closed = true
+    this.#forgetSignal?.()
     this.#stopSpaceTimer?.()
     await this.#endHosting()
   }
@@ -902,13 +932,14 @@ class LocalHandle implements Handle<CommandResult> {
   #givenUp: WepaxosError | null = null
   #stopWaiting: (() => void) | null = null
 
-  constructor(replica: ReplicaId, pending: PendingCommand, options: ProposeOptions, clock: Clock) {
+  constructor(replica: ReplicaId, pending: PendingCommand) {
     this.#replica = replica
     this.#pending = pending
-    if (options.signal !== undefined || options.timeoutMs !== undefined) this.#waitAtMost(options, clock)
   }
 
-  #waitAtMost({ signal, timeoutMs }: ProposeOptions, clock: Clock): void {
+  /** Once it is proposed: a call that was refused leaves no timer and no listener. */
+  waitAtMost({ signal, timeoutMs }: ProposeOptions, clock: Clock): void {
+    if (signal === undefined && timeoutMs === undefined) return
     const aborted = () => this.#giveUp('waiting was aborted', signal?.reason)
     signal?.addEventListener('abort', aborted, { once: true })
     const stopTimer =

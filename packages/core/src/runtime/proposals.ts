@@ -79,6 +79,13 @@ export class Proposals {
 
   /** Throws Overloaded. */
   create(footprint: Footprint, payload: Uint8Array, listener: ProposalListener): PendingProposal {
+    this.mustHaveRoom(payload)
+    const number = this.#nextNumber++
+    return this.#add({ number, footprint, payload, stored: false, listener, queued: true, committed: false })
+  }
+
+  /** Throws Overloaded where one more of that payload would be too much. */
+  mustHaveRoom(payload: Uint8Array): void {
     if (this.#pending.size >= pendingMax) {
       throw new WepaxosError('Overloaded', `${pendingMax} commands of this replica wait for their result already`, {
         pending: this.#pending.size,
@@ -95,8 +102,6 @@ export class Proposals {
         },
       )
     }
-    const number = this.#nextNumber++
-    return this.#add({ number, footprint, payload, stored: false, listener, queued: true, committed: false })
   }
 
   /** [SE4] In the order of their numbers, before anything new is proposed. */
@@ -233,13 +238,24 @@ export class Proposals {
   }
 
   failAll(error: (number: number) => WepaxosError): void {
+    this.#endAll(error, (proposal) => {
+      if (proposal.stored) this.#onStoredGone(proposal.number)
+    })
+  }
+
+  /** Nobody waits for them here any more; what is stored of them stays, for another opening. */
+  leaveAll(error: (number: number) => WepaxosError): void {
+    this.#endAll(error, () => {})
+  }
+
+  #endAll(error: (number: number) => WepaxosError, before: (proposal: PendingProposal) => void): void {
     const all = [...this.#pending.values()]
     this.#pending.clear()
     this.#pendingBytes = 0
     this.#queue = []
     this.#queueHead = 0
     for (const proposal of all) {
-      if (proposal.stored) this.#onStoredGone(proposal.number)
+      before(proposal)
       proposal.listener.failed(error(proposal.number))
     }
   }

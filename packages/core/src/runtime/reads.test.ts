@@ -17,7 +17,7 @@ const a = replicaId('a'.repeat(32))
 const b = replicaId('b'.repeat(32))
 const c = replicaId('c'.repeat(32))
 
-function start() {
+function start(mayOrder = true) {
   const members = { voters: [a, b, c], observers: [] }
   const protocol = createReplicaState({
     self: a,
@@ -30,12 +30,13 @@ function start() {
     restarted: false,
   })
   const asked: number[] = []
-  const ordered: (() => void)[] = []
+  const ordered: { done(): void; failed(error: WepaxosError): void }[] = []
   const reads = new Reads(
     {
       run: () => run,
       ask: (read) => asked.push(read),
-      order: (_, done) => ordered.push(done),
+      mayOrder,
+      order: (_, done, failed) => ordered.push({ done, failed }),
     },
     1,
   )
@@ -140,8 +141,54 @@ describe('a linearizable read', () => {
     }
     expect(ordered).toHaveLength(1)
     expect(reads.size).toBe(0)
-    ordered[0]?.()
+    ordered[0]?.done()
     expect(heard).toEqual(['ready'])
+  })
+
+  test('[RD3] that others spoil goes on asking where the replica may not propose', () => {
+    const { execute, read, answer, ordered, heard } = start(false)
+    read(twoKeys)
+    for (let round = 1; round <= 10; round++) {
+      execute(1, 'write')
+      answer(round)
+    }
+    expect(heard).toEqual([])
+    answer(10)
+    expect([heard, ordered.length]).toEqual([['ready'], 0])
+  })
+
+  function startOrdered() {
+    const started = start()
+    started.read(twoKeys)
+    for (let round = 1; round <= 4; round++) {
+      started.execute(1, 'write')
+      started.answer(round)
+    }
+    const order = started.ordered[0]
+    if (order === undefined) throw new Error('a read that is ordered')
+    return { ...started, order }
+  }
+
+  test('that is ordered like a command fails as a read, not as a command', () => {
+    const { reads, order, heard } = startOrdered()
+    reads.failAll(new WepaxosError('Closed', 'closed'))
+    order.failed(new WepaxosError('OutcomeUnknown', 'of the command'))
+    order.done()
+    expect(heard).toEqual(['Closed'])
+  })
+
+  test('whose command may or may not come asks again, for it has no effect', () => {
+    const { order, answer, asked, heard } = startOrdered()
+    order.failed(new WepaxosError('OutcomeUnknown', 'of the command'))
+    expect([heard, asked.length]).toEqual([[], 5])
+    answer(4)
+    expect(heard).toEqual(['ready'])
+  })
+
+  test('that can not be ordered, for too many commands wait, fails', () => {
+    const { order, heard } = startOrdered()
+    order.failed(new WepaxosError('Overloaded', 'too many'))
+    expect(heard).toEqual(['Overloaded'])
   })
 
   test('[RD2] starts over when the epoch ends: an answer to the round before counts for nothing', () => {

@@ -15,6 +15,8 @@ export interface ReadsContext {
   run(): EpochRun | null
   /** Starts a round: a slow quorum is asked for what conflicts with the footprint. */
   ask(read: number, footprint: Footprint): void
+  /** Whether this replica may propose: one of a page with a reader's link may not, and goes on asking. */
+  readonly mayOrder: boolean
   /** Has a command without effect ordered among all that conflicts with the footprint; `done` when it is executed here. */
   order(footprint: Footprint, done: () => void, failed: (error: WepaxosError) => void): void
 }
@@ -38,6 +40,8 @@ export class Reads {
   readonly #context: ReadsContext
   /** By the number of the present round: an answer to an earlier round finds nothing. */
   readonly #rounds = new Map<number, Read>()
+  /** Those that are ordered like commands. */
+  readonly #ordered = new Set<Read>()
   #nextRound: number
 
   /** `firstRound`: another one in each life of the replica, so that an answer to an earlier life's read finds nothing. */
@@ -108,9 +112,29 @@ export class Reads {
       if (read.deps === null || !coversDeps(run.executor.executedUpTo, read.deps)) continue
       this.#rounds.delete(round)
       if (this.#mayShow(run, read, read.deps)) read.ready()
-      else if (read.rounds < roundsMax) this.#ask(read)
-      else this.#context.order(read.footprint, read.ready, read.failed)
+      else if (read.rounds < roundsMax || !this.#context.mayOrder) this.#ask(read)
+      else this.#order(read)
     }
+  }
+
+  #order(read: Read): void {
+    this.#ordered.add(read)
+    this.#context.order(
+      read.footprint,
+      () => {
+        if (this.#ordered.delete(read)) read.ready()
+      },
+      (error) => {
+        if (!this.#ordered.delete(read)) return
+        if (error.code !== 'OutcomeUnknown') {
+          read.failed(error)
+          return
+        }
+        // what became of its command is no matter: a read has no effect, and can be begun anew
+        read.rounds = 0
+        this.#ask(read)
+      },
+    )
   }
 
   /**
@@ -134,8 +158,9 @@ export class Reads {
   }
 
   failAll(error: WepaxosError): void {
-    const reads = [...this.#rounds.values()]
+    const reads = [...this.#rounds.values(), ...this.#ordered]
     this.#rounds.clear()
+    this.#ordered.clear()
     for (const { failed } of reads) failed(error)
   }
 }

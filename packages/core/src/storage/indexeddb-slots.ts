@@ -205,8 +205,18 @@ export class ReplicaSlots {
     writeSession(this.#prefix, String(slot))
   }
 
+  /** Of a page that has another one, taken when the first was lost, say, that one is remembered. */
   forget(slot: number): void {
-    if (this.remembered() === slot) writeSession(this.#prefix, null)
+    if (this.remembered() !== slot) return
+    const next = this.#own().find((own) => own !== slot)
+    writeSession(this.#prefix, next === undefined ? null : String(next))
+  }
+
+  /** The slots of this scope that this page has for itself, in the order in which it took them. */
+  #own(): number[] {
+    return [...heldByThisPage]
+      .filter((lock) => lock.databaseName === this.databaseName(lock.slot) && !lock.stolen && !lock.isSpare())
+      .map((lock) => lock.slot)
   }
 }
 

@@ -95,6 +95,24 @@ describe('who gets which replica', () => {
     expect([await nameIn(closing(await open())), await nameIn(closing(await open()))]).toEqual(['first', 'second'])
   })
 
+  test('[DU8] a page whose first replica was lost and erased waits after a reload for the one that took its place', async () => {
+    const name = freshName()
+    const before = await openFrame()
+    const open = () => before.module.indexedDbStorage({ name }).open(scope)
+    const lost = await open()
+    await lost.write(named('lost'))
+    await (await open()).write(named('in its place'))
+    await lost.erase()
+    const reopened = indexedDbStorage({ name }).open(scope)
+    await vi.waitUntil(async () => {
+      const { pending = [] } = await navigator.locks.query()
+      return pending.some((lock) => lock.name === slotName(name, 1))
+    })
+    before.remove()
+    expect(await nameIn(closing(await reopened))).toBe('in its place')
+    expect(await databaseNames(name)).toEqual([slotName(name, 1)])
+  })
+
   test('a page waits for the page that it replaces to free their replica, and makes no new one', async () => {
     const name = freshName()
     const before = await openFrame()

@@ -9,11 +9,15 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { ClassicLevel } from 'classic-level'
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
 import type { CrashNews, CrashOrder } from '../../testing/level-crash-child.ts'
+import { createMemoryNetwork } from '../../testing/memory-transport.ts'
 import { named, nameIn, write } from '../../testing/storage-batches.ts'
 import { describeStorageContract } from '../../testing/storage-contract.ts'
 import type { CrashableDisk } from '../../testing/storage-contract-crashes.ts'
+import { openReplica } from '../runtime/open-replica.ts'
+import { kv } from '../state-machines/kv.ts'
 import { levelStorage } from './level.ts'
-import type { Storage } from './storage.ts'
+import { memoryStorage } from './memory.ts'
+import type { Storage, StorageProvider } from './storage.ts'
 
 const scope = { room: 'room', partition: 'p' }
 const here = fileURLToPath(new URL('.', import.meta.url))
@@ -278,7 +282,8 @@ describe('failures', () => {
   ])('a database that was not written like this is DamagedStorage: %s', async (_what, key, value) => {
     const directory = await storedReplica('x')
     await changeDatabase(directory, (database) => (value === undefined ? database.del(key) : database.put(key, value)))
-    await expect(levelStorage({ directory }).open(scope)).rejects.toMatchObject({ code: 'DamagedStorage' })
+    const storage = await openIn(directory)
+    await expect(storage.read()).rejects.toMatchObject({ code: 'DamagedStorage' })
   })
 
   test.each([
@@ -299,7 +304,7 @@ describe('failures', () => {
     ['the list of tables is garbage', async (folder: string) => garble(folder, /^MANIFEST-/)],
     ['a table is missing', async (folder: string) => rm(join(folder, await fileOf(folder, /\.ldb$/)))],
   ])(
-    'a database that is not whole is DamagedStorage, and no replica is made in its place: %s',
+    '[DU8] a database that is not whole is DamagedStorage when it is read, and no replica is made in its place: %s',
     async (_what, damage) => {
       const directory = await freshDirectory()
       const storage = await openIn(directory)
@@ -308,13 +313,65 @@ describe('failures', () => {
       // Reopening makes a table of the log.
       await (await openIn(directory)).close()
       await damage(slotDirectory(directory, 0))
-      await expect(levelStorage({ directory }).open(scope)).rejects.toMatchObject({
-        code: 'DamagedStorage',
-        details: { directory: slotDirectory(directory, 0) },
-      })
+      const before = await readdir(slotDirectory(directory, 0))
+      const damaged = await openIn(directory)
+      const lost = { code: 'DamagedStorage', details: { reason: 'damaged', directory: slotDirectory(directory, 0) } }
+      await expect(damaged.read()).rejects.toMatchObject(lost)
+      await expect(damaged.write(named('x'))).rejects.toMatchObject(lost)
+      await damaged.close()
+      await expect((await openIn(directory)).read()).rejects.toMatchObject(lost)
       expect(await readdir(join(directory, 'n-room', 'n-p'))).toEqual(['0'])
+      expect(await readdir(slotDirectory(directory, 0))).toEqual(expect.arrayContaining(before))
     },
   )
+
+  test('[DU8] who has a damaged database owns it, and reaches the replicas behind it, until it erases it', async () => {
+    const directory = await freshDirectory()
+    const [first, second] = [await openIn(directory), await openIn(directory)]
+    await first.write(named('first'))
+    await second.write(named('second'))
+    await first.close()
+    await second.close()
+    await rm(join(slotDirectory(directory, 0), 'CURRENT'))
+    const damaged = await openIn(directory)
+    await expect(damaged.read()).rejects.toMatchObject({ code: 'DamagedStorage' })
+    expect(nameSeenByOtherProcess(directory)).toBe('second')
+    const healthy = await openIn(directory)
+    expect(await nameIn(healthy)).toBe('second')
+    expect(nameSeenByOtherProcess(directory)).toBe('a new replica')
+    await damaged.erase()
+    await expect(damaged.read()).rejects.toMatchObject({ code: 'Closed' })
+    const made = await openIn(directory)
+    await made.write(named('made'))
+    await made.close()
+    expect(await readdir(slotDirectory(directory, 0))).not.toContain('damaged')
+    expect(nameSeenByOtherProcess(directory)).toBe('made')
+  })
+
+  test('[DU8] a replica whose database is damaged begins anew beside it, and erases it when it is in its place', async () => {
+    const directory = await freshDirectory()
+    const network = createMemoryNetwork()
+    const open = (name: string, storage: StorageProvider) =>
+      openReplica({ partition: 'p', transport: network.transport(name), storage, machine: kv() })
+    const level = levelStorage({ directory, durability: 'relaxed' })
+    const a = await open('a', memoryStorage())
+    const before = await open('b', level)
+    await before.ready()
+    await a.mutate.set('k', 1).done
+    await before.close()
+    const [room = ''] = await readdir(directory)
+    const slots = join(directory, room, 'n-p')
+    await rm(join(slots, '0', 'CURRENT'))
+    const after = await open('b', level)
+    cleanUps.push(
+      () => a.close(),
+      () => after.close(),
+    )
+    await after.ready()
+    expect(after.id).not.toBe(before.id)
+    expect(after.view.committed.get('k')).toBe(1)
+    await vi.waitFor(async () => expect(await readdir(slots)).toEqual(['1']))
+  })
 
   test('a table whose blocks are garbage is DamagedStorage when it is read', async () => {
     const directory = await freshDirectory()

@@ -2,6 +2,7 @@
 // together, so that losing one is losing all. Which replica a process gets is settled here with the folders of
 // level-slots.ts; the keys are those of level-keys.ts. What the bytes mean, and which writes ride together, is not known here.
 import { statfs } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { ClassicLevel } from 'classic-level'
 import { WepaxosError } from '../lib/errors.ts'
 import {
@@ -50,8 +51,9 @@ export interface LevelStorageOptions {
  * Keeps replicas in LevelDB databases under `directory`, through the package classic-level, which the application installs.
  * Several processes may use one directory: each open takes a replica that nobody has. In one process only one thread may.
  * `open` rejects with `NotSupported` where classic-level is missing, with `StorageFailed` when the disk does not answer or a
- * newer version wrote on it, with `DamagedStorage` when the database is not whole, and with `StorageInUse` when all slots
- * are taken. `details.reason` of a `StorageFailed` error is a `LevelFailure`, `details.directory` the database's.
+ * newer version wrote on it, and with `StorageInUse` when all slots are taken. A database that is not whole is a replica, too,
+ * whose `read` rejects with `DamagedStorage`: who has it owns it, and can erase it. `details.reason` of a `StorageFailed` error
+ * is a `LevelFailure`, `details.directory` the database's.
  */
 export function levelStorage(options: LevelStorageOptions): StorageProvider {
   const { directory, durability = 'strict' } = options
@@ -110,9 +112,9 @@ async function loadLevel(): Promise<Level> {
  * The free replica with the lowest number that has state, else the lowest number that is free. Locks are asked for, never
  * waited for.
  */
-async function takeReplica(slots: LevelSlots, level: Level, durability: 'strict' | 'relaxed'): Promise<LevelReplica> {
+async function takeReplica(slots: LevelSlots, level: Level, durability: 'strict' | 'relaxed'): Promise<Owned> {
   /** A free slot with nothing in it: the place for a new replica, when no other is found. */
-  let spare: LevelReplica | undefined
+  let spare: Owned | undefined
   const taken = new Set<number>()
   try {
     for (const slot of await slots.stored()) {
@@ -140,6 +142,8 @@ async function takeReplica(slots: LevelSlots, level: Level, durability: 'strict'
   throw new WepaxosError('StorageInUse', `all ${slotsMax} replicas of this partition are in use`, { slotsMax })
 }
 
+type Owned = LevelReplica | DamagedReplica
+
 /** One replica's database, whose lock makes it ours. */
 class LevelReplica implements Storage {
   readonly durability: 'strict' | 'relaxed'
@@ -164,23 +168,24 @@ class LevelReplica implements Storage {
 
   /**
    * Opens the database of the claimed slot; the claim is released when that fails. 'taken' when somebody else has it.
-   * 'existing' makes no database: 'absent' where there is none.
+   * 'existing' makes no database: 'absent' where there is none. A database that is not whole is owned by another lock.
    */
   static async open(
     claim: SlotClaim | undefined,
     level: Level,
     durability: 'strict' | 'relaxed',
     which: 'create' | 'existing',
-  ): Promise<LevelReplica | 'taken' | 'absent'> {
+  ): Promise<Owned | 'taken' | 'absent'> {
     if (claim === undefined) return 'taken'
     const { directory } = claim
-    let replica: LevelReplica | undefined
+    let replica: Owned | undefined
+    let identity: string | undefined
     try {
       if (which === 'create') await makeFolder(claim)
+      identity = await identityOf(claim)
       const state = await stateOf(claim)
       if (state === 'with half a database') throw damaged(directory, 'the file CURRENT is missing')
       if (state === 'absent' || (which === 'existing' && state === 'without a database')) return 'absent'
-      const identity = await identityOf(claim)
       const database: Database = new level(directory, { keyEncoding: 'view', valueEncoding: 'view' })
       try {
         await database.open({ createIfMissing: state === 'without a database' })
@@ -197,7 +202,11 @@ class LevelReplica implements Storage {
         if (replica === undefined) await database.close()
       }
     } catch (error) {
-      throw await failed('could not be opened', directory, error)
+      const failure = await failed('could not be opened', directory, error)
+      if (failure.code !== 'DamagedStorage') throw failure
+      const owned = await DamagedReplica.own(claim, level, durability, failure, identity)
+      if (owned !== 'taken') replica = owned
+      return owned
     } finally {
       if (replica === undefined) claim.release()
     }
@@ -405,6 +414,87 @@ class LevelReplica implements Storage {
   }
 }
 
+/**
+ * [DU8] A database that can not be opened, in the hands of one owner until it is erased. LevelDB lets go of the lock when it
+ * opens nothing, so the owner has that of another database, inside the folder: nobody is to erase what another has made there.
+ */
+class DamagedReplica implements Storage {
+  readonly durability: 'strict' | 'relaxed'
+  readonly slot: number
+  readonly hasState = true
+  onLost: ((reason: Error) => void) | null = null
+  readonly #claim: SlotClaim
+  readonly #lock: Database
+  readonly #damage: WepaxosError
+  #ending: Promise<void> | undefined
+
+  /** `identity`: of the folder that was found damaged. The claim stays the caller's where it is 'taken', or this throws. */
+  static async own(
+    claim: SlotClaim,
+    level: Level,
+    durability: 'strict' | 'relaxed',
+    damage: WepaxosError,
+    identity: string | undefined,
+  ): Promise<DamagedReplica | 'taken'> {
+    const { directory } = claim
+    const lock: Database = new level(join(directory, 'damaged'), { keyEncoding: 'view', valueEncoding: 'view' })
+    try {
+      await lock.open()
+    } catch (error) {
+      if (codeOf(error) === 'LEVEL_LOCKED') return 'taken'
+      throw await failed('is damaged, and can not be put aside', directory, error)
+    }
+    if ((await identityOf(claim)) === identity) return new DamagedReplica(claim, lock, durability, damage)
+    await lock.close()
+    return 'taken'
+  }
+
+  private constructor(claim: SlotClaim, lock: Database, durability: 'strict' | 'relaxed', damage: WepaxosError) {
+    this.durability = durability
+    this.slot = claim.slot
+    this.#claim = claim
+    this.#lock = lock
+    this.#damage = damage
+  }
+
+  read(): Promise<StorageContents> {
+    return Promise.reject(this.#ending === undefined ? this.#damage : closed('read'))
+  }
+
+  write(): Promise<void> {
+    return Promise.reject(this.#ending === undefined ? this.#damage : closed('write'))
+  }
+
+  erase(): Promise<void> {
+    if (this.#ending !== undefined) return Promise.reject(closed('erase'))
+    const erased = this.#end('erase')
+    this.#ending = erased.catch(() => {})
+    return erased
+  }
+
+  close(): Promise<void> {
+    this.#ending ??= this.#end('keep')
+    return this.#ending
+  }
+
+  async #end(what: 'keep' | 'erase'): Promise<void> {
+    try {
+      let retired: string | undefined
+      if (what === 'erase') retired = await retireFolder(this.#claim).catch(() => undefined)
+      await this.#lock.close()
+      if (what === 'keep') return
+      // Where open files keep a folder from being renamed, it is done now.
+      retired ??= await retireFolder(this.#claim)
+      await deleteFolder(retired)
+    } catch (error) {
+      const { directory } = this.#claim
+      throw await failed(what === 'erase' ? 'was not deleted' : 'was not closed', directory, error)
+    } finally {
+      this.#claim.release()
+    }
+  }
+}
+
 type Operation =
   | { readonly type: 'put'; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly type: 'del'; readonly key: Uint8Array }
@@ -441,7 +531,8 @@ function closed(call: string): WepaxosError {
 }
 
 function damaged(directory: string, what: string, cause?: unknown): WepaxosError {
-  return new WepaxosError('DamagedStorage', `the database ${directory} is damaged: ${what}`, { directory }, cause)
+  const details = { reason: 'damaged', directory }
+  return new WepaxosError('DamagedStorage', `the database ${directory} is damaged: ${what}`, details, cause)
 }
 
 function storageFailed(reason: LevelFailure, message: string, directory: string, cause?: unknown): WepaxosError {
