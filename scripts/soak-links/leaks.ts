@@ -3,6 +3,7 @@
 import type { CDPSession, Page } from 'playwright'
 import { Profile } from '../soak/chromium.ts'
 import { waitFor } from '../soak/replica-tab.ts'
+import { heldByBrowser } from './held-by-browser.ts'
 import type { LinkKind } from './pages/leaks-page.ts'
 import { serveLinkPages } from './serve-link-pages.ts'
 
@@ -20,8 +21,9 @@ const settleMs = 30_000
 interface Look {
   readonly openConnections: number
   readonly timers: number
-  /** RTCPeerConnections and RTCDataChannels in the heap, after it was collected. */
+  /** RTCPeerConnections and RTCDataChannels in the heap, after it was collected. Without those that only the browser holds. */
   readonly connectionsInHeap: number
+  readonly connectionsHeldByBrowser: number
   readonly channelsInHeap: number
   readonly listeners: number
   readonly heapBytes: number
@@ -73,6 +75,7 @@ async function soakKind(
   return {
     [`${name}Links`]: rounds,
     [`${name}Left`]: late.openConnections + late.connectionsInHeap + late.channelsInHeap + late.timers,
+    [`${name}HeldByBrowser`]: late.connectionsHeldByBrowser,
     [`${name}Listeners`]: late.listeners,
     [`${name}HeapBytesAt${firstRounds}`]: early.heapBytes,
     [`${name}HeapBytesAt${rounds}`]: late.heapBytes,
@@ -111,7 +114,9 @@ function leftOver(when: string, look: Look, empty: Look): readonly string[] {
 async function lookAt(page: Page, session: CDPSession): Promise<Look> {
   // Twice: what a first collection finalizes, a second one takes away.
   for (let times = 0; times < 2; times += 1) await session.send('HeapProfiler.collectGarbage')
-  const connectionsInHeap = await countInHeap(session, 'RTCPeerConnection')
+  const connections = await countInHeap(session, 'RTCPeerConnection')
+  const connectionsHeldByBrowser = connections === 0 ? 0 : await heldByBrowser(session, 'RTCPeerConnection')
+  const connectionsInHeap = connections - connectionsHeldByBrowser
   const channelsInHeap = await countInHeap(session, 'RTCDataChannel')
   const { openConnections, timers } = await page.evaluate(() => ({
     openConnections: window.leaks?.open ?? -1,
@@ -120,7 +125,8 @@ async function lookAt(page: Page, session: CDPSession): Promise<Look> {
   const { metrics } = await session.send('Performance.getMetrics')
   const metric = (name: string) => metrics.find((one) => one.name === name)?.value ?? Number.NaN
   const listeners = metric('JSEventListeners')
-  return { openConnections, timers, connectionsInHeap, channelsInHeap, listeners, heapBytes: metric('JSHeapUsedSize') }
+  const inHeap = { connectionsInHeap, connectionsHeldByBrowser, channelsInHeap }
+  return { openConnections, timers, ...inHeap, listeners, heapBytes: metric('JSHeapUsedSize') }
 }
 
 /** How many objects have this class among their ancestors, the prototypes of subclasses not counted. */
