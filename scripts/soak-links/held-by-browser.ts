@@ -29,7 +29,7 @@ export async function heldByBrowser(session: CDPSession, className: string): Pro
   return countHeldByBrowser(JSON.parse(text), className)
 }
 
-export function countHeldByBrowser({ snapshot, nodes, edges, strings }: Snapshot, className: string): number {
+function countHeldByBrowser({ snapshot, nodes, edges, strings }: Snapshot, className: string): number {
   const { node_fields, edge_fields, edge_types } = snapshot.meta
   const nodeSize = node_fields.length
   const edgeSize = edge_fields.length
